@@ -1,5 +1,10 @@
-// Plan: a compiled model, memory-mapped read-only and validated whole before it is handed out. Immutable after open();
-// safe to share between threads; weight pages are shared by every process that maps the same file.
+// Plan: a compiled model, memory-mapped read-only and validated whole before it is handed out:
+// every rule of format.h holds for what the accessors return, so the executor checks none of them
+// again. What a plan cannot promise is the values of a request: ids must be checked against the
+// embedding tables' dims[0], and a sequence's length against the position table's.
+// Immutable after open(); safe to share between threads; weight pages are shared by every process
+// that maps the same file. The file must not be changed in place while it is mapped (plans are
+// written under another name and renamed).
 #pragma once
 
 #include <cstddef>
@@ -21,7 +26,7 @@ struct PlanTensor {
   plan_format::TensorRole role;
   plan_format::TensorLayout layout;
   DType dtype;
-  std::vector<int64_t> dims;         // kDimRows or kDimTokens as dims[0]; every other one >= 0
+  std::vector<int64_t> dims;          // kDimRows or kDimTokens as dims[0]; every other one >= 1
   const std::byte* weight = nullptr;  // weights only: 64-byte aligned, in the mapping
   uint64_t weight_bytes = 0;
 };
@@ -42,12 +47,15 @@ struct PlanAttachment {
 class Plan {
  public:
   struct OpenOptions {
-    // Weight sections up to this many bytes in all are checked against their checksums at open.
+    // Weight sections, in file order, are checked against their checksums at open while they
+    // are no more than this many bytes in all.
     uint64_t verify_weights_bytes_max = uint64_t{1} << 30;
   };
-  // Maps and validates `path`. Errors: kNotFound (cannot be opened), kCorruptPlan (names the field, what was expected
-  // and what came), kUnsupported (another format version).
-  static Result<std::shared_ptr<const Plan>> open(const std::string& path, const OpenOptions& options);
+  // Maps and validates `path`. Errors: kNotFound (cannot be opened), kCorruptPlan (names the field,
+  // what was expected and what came), kUnsupported (another format version), kOutOfMemory (the
+  // address space or memory for the tables).
+  static Result<std::shared_ptr<const Plan>> open(const std::string& path,
+                                                  const OpenOptions& options);
   // The checksums of all weight sections.
   Status verify_weights() const;
 
@@ -60,7 +68,7 @@ class Plan {
   std::span<const PlanTensor> tensors() const { return tensors_; }
   std::span<const PlanInstruction> instructions() const { return instructions_; }
   std::span<const PlanAttachment> attachments() const { return attachments_; }
-  std::span<const int32_t> inputs() const { return inputs_; }    // tensor indices, in file order
+  std::span<const int32_t> inputs() const { return inputs_; }  // tensor indices, in file order
   std::span<const int32_t> outputs() const { return outputs_; }
   uint64_t file_bytes() const { return file_bytes_; }
   uint64_t weight_bytes() const { return weight_bytes_; }
@@ -68,6 +76,8 @@ class Plan {
  private:
   friend class PlanParser;
   Plan() = default;
+
+  Status map(const std::string& path);
 
   const std::byte* mapping_ = nullptr;
   uint64_t file_bytes_ = 0;
@@ -80,6 +90,7 @@ class Plan {
   std::vector<int32_t> inputs_;
   std::vector<int32_t> outputs_;
   std::vector<plan_format::SectionRecord> weight_sections_;
+  std::string path_;
 };
 
 }  // namespace pelton
