@@ -1,4 +1,4 @@
-"""What Python tests share: the seed, a private plan cache, the real model, CI's share of slow tests."""
+"""What Python tests share: the seed, a private plan cache, the real model, shares of slow tests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Drops the slow tests of the other shares; a test stays in its share, so all shares cover all."""
+    """Drops the slow tests of other shares; the shares in turn cover all."""
     share = config.getoption("--slow-share")
     if share is None:
         return

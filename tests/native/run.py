@@ -40,7 +40,7 @@ def prefix(build: Path) -> list[str]:
 
 
 def run_binary(command: list[str], timeout_s: float) -> tuple[int, int, int]:
-    """Runs one binary, passes its output on, returns its counts; one that dies is one failure more."""
+    """Runs one binary, passes its output on, returns its counts; its death is one more failure."""
     environment = {**SANITIZER_OPTIONS, **os.environ}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
