@@ -1,6 +1,11 @@
-// The process's SPMD team: a fixed set of threads that run one body together, rank by rank, and meet at barriers
-// (kernels.md: "SPMD team, not parallel-for"). Threads spin for a short time after a run and between barriers, then
-// park on a futex; an idle team uses no CPU. The caller of run() is rank 0.
+// The process's SPMD team: a fixed set of threads that run one body together, rank by rank, and
+// meet at barriers (an SPMD team, not a parallel-for). Threads spin for a short time after a run
+// and between barriers, then park on a futex; an idle team uses no CPU. The caller of run() is rank
+// 0.
+//
+// Spinning assumes that every rank has a CPU: a team larger than usable_cpu_count() goes to sleep
+// almost at once instead. In a forked child the threads do not exist: there run() takes rank_count
+// 1 only, and the destructor joins nothing.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +16,12 @@ namespace pelton {
 class Team {
  public:
   struct Options {
-    int thread_count = 1;       // the caller included
-    int64_t spin_ns_max = 50'000;  // then park
+    int thread_count = 1;          // the caller included
+    int64_t spin_ns_max = 50'000;  // after a run: then park
+    int64_t barrier_spin_ns_max =
+        200'000;  // in a barrier or at the end of a run: a peer was preempted, park
   };
+  // Starts thread_count - 1 threads. REQUIRES: thread_count >= 1.
   explicit Team(const Options& options);
   // REQUIRES: no run() in progress. Joins the threads.
   ~Team();
@@ -21,11 +29,12 @@ class Team {
   Team& operator=(const Team&) = delete;
 
   int size() const;
-  // Runs body(context, rank) once for each rank in [0, rank_count) and returns when all have returned. Allocates
-  // nothing. REQUIRES: 1 <= rank_count <= size(); one caller at a time; body does not throw and does not call run().
+  // Runs body(context, rank) once for each rank in [0, rank_count) and returns when all have
+  // returned. Allocates nothing. REQUIRES: 1 <= rank_count <= size(); one caller at a time; body
+  // does not throw and does not call run().
   void run(int rank_count, void (*body)(void* context, int rank), void* context);
-  // A full barrier among the ranks of the current run; everything written before it is seen after it. Called from the
-  // body by every rank the same number of times.
+  // A full barrier among the ranks of the current run; everything written before it is seen after
+  // it. Called from the body by every rank the same number of times.
   void barrier(int rank);
 
  private:

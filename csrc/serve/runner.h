@@ -1,4 +1,5 @@
-// Runner: what the batcher calls to execute one batch. The batcher knows nothing else about a model.
+// Runner: what the batcher calls to execute one batch. The batcher knows nothing else about a
+// model.
 #pragma once
 
 #include "csrc/base/batch_view.h"
@@ -10,8 +11,9 @@ namespace pelton {
 class Runner {
  public:
   virtual ~Runner() = default;
-  // Runs the batch and fills every wanted output of every request. Called on an engine thread, one batch at a time.
-  // A failed status fails every request of the batch. `deadline`: the latest of the requests' deadlines.
+  // Runs the batch and fills every wanted output of every request. Called on an engine thread, one
+  // batch at a time. A failed status fails every request of the batch. `deadline`: the latest of
+  // the requests' deadlines.
   virtual Status run(const BatchView& batch, Nanos deadline) = 0;
 };
 

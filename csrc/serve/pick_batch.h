@@ -1,0 +1,49 @@
+// Batch formation as a pure function: which requests of one model run together now, or until when
+// to wait for more.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "csrc/base/clock.h"
+#include "csrc/serve/pending_set.h"
+
+namespace pelton {
+
+struct BatchRules {
+  int64_t rows_max = 32;
+  int64_t tokens_max = 16'384;
+  Nanos wait_max = 0;   // how long the oldest request may be held back for a fuller batch; 0: never
+  Nanos predicted = 0;  // how long the batch is expected to run; only with wait_max
+  bool oldest_first = false;  // head the batch by the oldest request: see kOldestFirstPeriod
+};
+
+struct BatchPick {
+  size_t count = 0;  // slots written to `slots`; 0: nothing runs now
+  Nanos wait_until =
+      kNoDeadline;  // when count is 0: look again at this time, or earlier when something arrives
+  int64_t row_count = 0;
+  int64_t token_count = 0;
+};
+
+// Every kOldestFirstPeriod-th batch of an engine is headed by its oldest pending request, whatever
+// the levels and deadlines of the others. So no request starves, of any level: one with n older
+// ones before it runs after (n + 1) * kOldestFirstPeriod batches at the latest. This is the whole
+// of the ageing.
+inline constexpr uint64_t kOldestFirstPeriod = 8;
+// A request that does not fit into what is left of a batch is passed over in favour of later ones
+// that do; after so many the batch is closed. The first of them heads the next batch unless
+// something more urgent arrives.
+inline constexpr int kPassedOverMax = 16;
+
+// The head of the batch is the first request of `pending` (or the oldest), the rest is filled up in
+// the order of `pending` while both budgets last. A head that is over a budget by itself is a batch
+// of its own. Requests whose deadline is not after `now` are left out. A batch is held back only if
+// wait_max > 0, everything pending fits into it and a budget is left: until min(oldest arrival +
+// wait_max, earliest deadline - predicted). Pure. REQUIRES: slots.size() >= min(pending.size(),
+// rows_max), every row_count >= 1.
+BatchPick pick_batch(const PendingSet& pending, const BatchRules& rules, Nanos now,
+                     std::span<uint32_t> slots);
+
+}  // namespace pelton
