@@ -38,9 +38,9 @@ class BasicSpinBarrier {
     PELTON_CHECK(rank_count >= 1 && rank_count <= rank_count_max_);
     rank_count_ = rank_count;
     round_count_ = rounds_of(rank_count);
-    for (int rank = 0; rank < rank_count_max_; ++rank) {
+    for (int rank = 0; rank < rank_count; ++rank) {
       meetings_[rank].number = 0;
-      for (int round = 0; round < round_count_max_; ++round) flag(rank, round).reset();
+      for (int round = 0; round < round_count_; ++round) flag(rank, round).reset();
     }
   }
   int rank_count() const { return rank_count_; }
