@@ -17,7 +17,7 @@ export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 # The package is installed again when one of these changed.
 SOURCES := CMakeLists.txt pyproject.toml LICENSE NOTICE $(wildcard README.md) \
   $(shell find kernels csrc pyserver -type f -not -name '*.pyc')
-CXX_SOURCES = $(shell git ls-files 'kernels/*.h' 'kernels/*.cc' 'csrc/*.h' 'csrc/*.cc' 'tests/*.h' 'tests/*.cc' \
+CXX_SOURCES = $(shell git ls-files 'kernels/*.h' 'kernels/*.cc' 'kernels/*.inl' 'csrc/*.h' 'csrc/*.cc' 'tests/*.h' 'tests/*.cc' \
   'bench/*.h' 'bench/*.cc')
 
 .DEFAULT_GOAL := help
