@@ -1,4 +1,4 @@
-"""What the compiler made of the kernels: no shared inline code, no calls, no spilled accumulators."""
+"""What the compiler made of the kernels: no shared inline code, no calls, no spills in tiles."""
 
 from __future__ import annotations
 
