@@ -8,6 +8,8 @@ JOBS ?= 2
 SEED ?= 1
 PRESET ?= release
 PYTEST_ARGS ?=
+# Options of pip for the package, e.g. -C cmake.define.PELTON_WERROR=ON.
+PACKAGE_ARGS ?=
 
 CXX ?= g++
 BIN := $(VENV)/bin
@@ -97,7 +99,7 @@ $(VENV)/.build-tools: pyproject.toml | $(VENV)/.venv
 
 $(VENV)/.package: $(SOURCES) | $(VENV)/.build-tools
 	@echo "make: building and installing pelton into $(VENV)"
-	@PATH="$(abspath $(BIN)):$$PATH" $(PIP) install --no-build-isolation -C build-dir=build/wheel .
+	@PATH="$(abspath $(BIN)):$$PATH" $(PIP) install --no-build-isolation -C build-dir=build/wheel $(PACKAGE_ARGS) .
 	@touch $@
 
 $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: pyproject.toml | $(VENV)/.venv
