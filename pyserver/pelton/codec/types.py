@@ -46,46 +46,55 @@ class DataType:
 
     `width` is the bytes of one element (0 for BYTES); `storage` the little-endian NumPy dtype of
     its bits: BF16, which NumPy lacks, is stored as uint16. `low` and `high` bound the integers (0
-    for the other kinds).
+    for the other kinds). `number` names the datatype where one byte must do, here and in plan
+    files.
     """
 
     name: str
+    number: int
     kind: Kind
     width: int
-    storage: np.dtype[Any] | None
+    storage: np.dtype[Any]
     low: int = 0
     high: int = 0
 
 
-def _integer(name: str, storage: str) -> DataType:
-    dtype: np.dtype[Any] = np.dtype(storage)
-    info = np.iinfo(dtype)
-    return DataType(name, "int", dtype.itemsize, dtype, int(info.min), int(info.max))
-
-
-DATATYPES: Final[Mapping[str, DataType]] = MappingProxyType(
-    {
-        "BOOL": DataType("BOOL", "bool", 1, np.dtype("?")),
-        "UINT8": _integer("UINT8", "u1"),
-        "UINT16": _integer("UINT16", "<u2"),
-        "UINT32": _integer("UINT32", "<u4"),
-        "UINT64": _integer("UINT64", "<u8"),
-        "INT8": _integer("INT8", "i1"),
-        "INT16": _integer("INT16", "<i2"),
-        "INT32": _integer("INT32", "<i4"),
-        "INT64": _integer("INT64", "<i8"),
-        "FP16": DataType("FP16", "float", 2, np.dtype("<f2")),
-        "BF16": DataType("BF16", "float", 2, np.dtype("<u2")),
-        "FP32": DataType("FP32", "float", 4, np.dtype("<f4")),
-        "FP64": DataType("FP64", "float", 8, np.dtype("<f8")),
-        "BYTES": DataType("BYTES", "bytes", 0, None),
+def _datatypes() -> dict[str, DataType]:
+    storages = {
+        "BOOL": "?",
+        "UINT8": "u1",
+        "UINT16": "<u2",
+        "UINT32": "<u4",
+        "UINT64": "<u8",
+        "INT8": "i1",
+        "INT16": "<i2",
+        "INT32": "<i4",
+        "INT64": "<i8",
+        "FP16": "<f2",
+        "BF16": "<u2",
+        "FP32": "<f4",
+        "FP64": "<f8",
+        "BYTES": "O",
     }
-)
+    table = {}
+    for number, (name, text) in enumerate(storages.items(), start=1):
+        storage: np.dtype[Any] = np.dtype(text)
+        if "INT" in name:
+            info = np.iinfo(storage)
+            kind: Kind = "int"
+            low, high = int(info.min), int(info.max)
+        else:
+            kind = {"BOOL": "bool", "BYTES": "bytes"}.get(name, "float")  # type: ignore[assignment]
+            low = high = 0
+        width = 0 if kind == "bytes" else storage.itemsize
+        table[name] = DataType(name, number, kind, width, storage, low, high)
+    return table
+
+
+DATATYPES: Final[Mapping[str, DataType]] = MappingProxyType(_datatypes())
 
 _BY_STORAGE: Final = {
-    datatype.storage: name
-    for name, datatype in DATATYPES.items()
-    if datatype.storage is not None and name != "BF16"
+    datatype.storage: name for name, datatype in DATATYPES.items() if name not in ("BF16", "BYTES")
 }
 
 
