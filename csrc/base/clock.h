@@ -1,5 +1,6 @@
-// Time as an argument: logic takes a Clock& (or `now`), never steady_clock::now(). Nanoseconds of CLOCK_MONOTONIC,
-// the same origin as Python's time.monotonic_ns(), so deadlines cross the language border unchanged.
+// Time as an argument: logic takes a Clock& (or `now`), never steady_clock::now(). Nanoseconds of
+// CLOCK_MONOTONIC, the same origin as Python's time.monotonic_ns(), so deadlines cross the language
+// border unchanged.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// DType: every element type of the Open Inference Protocol. Numbers are part of the plan format: never reuse one.
+// DType: every element type of the Open Inference Protocol. Numbers are part of the plan format:
+// never reuse one.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +26,8 @@ enum class DType : uint8_t {
   kBytes = 14,
 };
 
-// Bytes of one element; 0 for kBytes (its elements have no fixed width) and for values outside the enum.
+// Bytes of one element; 0 for kBytes (its elements have no fixed width) and for values outside the
+// enum.
 size_t dtype_bytes(DType dtype);
 // The protocol's name ("FP32"); empty for values outside the enum.
 std::string_view dtype_name(DType dtype);

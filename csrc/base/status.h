@@ -1,5 +1,5 @@
-// Status and Result<T>: failures as values. A Status is ok or a code with a message that says what was
-// expected and what came. The ok path allocates nothing. Values; thread-compatible.
+// Status and Result<T>: failures as values. A Status is ok or a code with a message that says what
+// was expected and what came. The ok path allocates nothing. Values; thread-compatible.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,8 @@
 
 namespace pelton {
 
-// The numbers cross the language border (pyserver/pelton/bridge maps each to one exception): never reuse one.
+// The numbers cross the language border (pyserver/pelton/bridge maps each to one exception): never
+// reuse one.
 enum class StatusCode : int {
   kOk = 0,
   kInvalidArgument = 1,
@@ -69,7 +70,7 @@ inline Status internal_error(std::string message) {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value) : value_(std::move(value)) {}         // NOLINT(google-explicit-constructor)
   Result(Status status) : status_(std::move(status)) {  // NOLINT(google-explicit-constructor)
     PELTON_CHECK(!status_.ok());
   }
@@ -95,9 +96,9 @@ class [[nodiscard]] Result {
   Status status_;
 };
 
-#define PELTON_RETURN_IF_ERROR(expression)          \
-  do {                                              \
-    ::pelton::Status status_of_call = (expression); \
+#define PELTON_RETURN_IF_ERROR(expression)           \
+  do {                                               \
+    ::pelton::Status status_of_call = (expression);  \
     if (!status_of_call.ok()) return status_of_call; \
   } while (false)
 

@@ -1,0 +1,273 @@
+#include "csrc/exec/executor.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "csrc/exec/executor_rank.h"
+
+namespace pelton {
+namespace {
+
+// Below this many multiply-adds (some 5 us of one core) waking another thread costs more than it
+// gains.
+constexpr int64_t kMacsForTeam = 400'000;
+// Fewer rows per rank than this are bound by reading weights: cut the weights' columns instead.
+constexpr int64_t kRowsPerRankMin = 24;
+// By-sequence work may leave the other ranks idle for this share of the time before cutting every
+// step pays.
+constexpr double kImbalanceMax = 1.2;
+
+constexpr int64_t align_up(int64_t bytes) {
+  const auto unit = static_cast<int64_t>(kMemoryAlignment);
+  return (bytes + unit - 1) / unit * unit;
+}
+
+Status bad_request(const std::string& what, int64_t expected_max, int64_t got) {
+  return invalid_argument(what + ": expected at most " + std::to_string(expected_max) + ", got " +
+                          std::to_string(got));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Executor>> Executor::create(std::shared_ptr<const Plan> plan,
+                                                   const ExecutorOptions& options) {
+  PELTON_CHECK(plan && options.team && options.allocator);
+  PELTON_CHECK(options.threads_max >= 1);
+  Result<Program> program = build_program(*plan);
+  if (!program.ok()) return program.status();
+  return std::unique_ptr<Executor>(
+      new Executor(std::move(plan), std::move(program).value(), options));
+}
+
+Executor::Executor(std::shared_ptr<const Plan> plan, Program program,
+                   const ExecutorOptions& options)
+    : plan_(std::move(plan)),
+      program_(std::move(program)),
+      index_limits_(index_limits(*plan_)),
+      options_(options),
+      arena_(*options.allocator) {}
+
+Status Executor::check(const RequestView& request) const {
+  const size_t inputs = plan_->inputs().size();
+  const size_t outputs = plan_->outputs().size();
+  if (request.inputs.size() != inputs || request.outputs.size() != outputs) {
+    return invalid_argument("expected " + std::to_string(inputs) + " inputs and " +
+                            std::to_string(outputs) + " outputs, got " +
+                            std::to_string(request.inputs.size()) + " and " +
+                            std::to_string(request.outputs.size()));
+  }
+  const auto lengths_expected =
+      plan_->ragged() ? static_cast<size_t>(request.row_count) : size_t{0};
+  if (request.row_count < 1 || request.lengths.size() != lengths_expected) {
+    return invalid_argument("expected at least 1 row and " + std::to_string(lengths_expected) +
+                            " lengths, got " + std::to_string(request.row_count) + " and " +
+                            std::to_string(request.lengths.size()));
+  }
+  int64_t tokens = plan_->ragged() ? 0 : request.row_count;
+  for (size_t i = 0; i < request.lengths.size(); ++i) {
+    const int64_t length = request.lengths[i];
+    if (length < 1 || length > program_.position_limit) {
+      return invalid_argument("row " + std::to_string(i) + ": expected 1 to " +
+                              std::to_string(program_.position_limit) + " tokens, got " +
+                              std::to_string(length));
+    }
+    tokens += length;
+  }
+  if (tokens != request.token_count) {
+    return invalid_argument("expected " + std::to_string(tokens) + " tokens in all, got " +
+                            std::to_string(request.token_count));
+  }
+  for (const IndexLimit& limit : index_limits_) {
+    const std::byte* ids = request.inputs[static_cast<size_t>(limit.input)];
+    for (int64_t t = 0; t < tokens; ++t) {
+      int32_t id = 0;
+      std::memcpy(&id, ids + t * static_cast<int64_t>(sizeof(id)), sizeof(id));
+      if (id >= 0 && id < limit.table_rows) continue;
+      const auto tensor = static_cast<size_t>(plan_->inputs()[static_cast<size_t>(limit.input)]);
+      return invalid_argument("input '" + plan_->tensors()[tensor].name + "', token " +
+                              std::to_string(t) + ": expected 0 to " +
+                              std::to_string(limit.table_rows - 1) + ", got " + std::to_string(id));
+    }
+  }
+  return Status();
+}
+
+Status Executor::run(const BatchView& batch) {
+  PELTON_RETURN_IF_ERROR(bind(batch));
+  options_.team->run(ranks_, &Executor::run_rank, this);
+  return Status();
+}
+
+Status Executor::bind(const BatchView& batch) {
+  row_count_ = batch.row_count;
+  token_count_ = batch.token_count;
+  if (token_count_ > INT32_MAX) return bad_request("tokens of a batch", INT32_MAX, token_count_);
+  order_rows(batch);
+  choose_split();
+  return lay_out();
+}
+
+// Fills arrived_ and lengths_.
+void Executor::order_rows(const BatchView& batch) {
+  arrived_.clear();
+  lengths_.clear();
+  length_max_ = 1;
+  for (const RequestView* request : batch.requests) {
+    int64_t token = 0;
+    for (int64_t row = 0; row < request->row_count; ++row) {
+      const int32_t length = plan_->ragged() ? request->lengths[static_cast<size_t>(row)] : 1;
+      arrived_.push_back({request, row, token});
+      lengths_.push_back(length);
+      length_max_ = std::max<int64_t>(length_max_, length);
+      token += length;
+    }
+  }
+}
+
+// Fills ranks_, together_, rows_, token_begins_ and rank_ends_.
+void Executor::choose_split() {
+  const int64_t macs = program_.macs_per_token * token_count_ + program_.macs_per_row * row_count_;
+  const int available = std::min(options_.threads_max, options_.team->size());
+  ranks_ = macs < kMacsForTeam ? 1 : available;
+  const double imbalance = plan_->ragged() && ranks_ > 1
+                               ? assign_sequences(lengths_, ranks_, order_, rank_ends_, loads_)
+                               : assign_evenly(row_count_, ranks_, order_, rank_ends_);
+  together_ = ranks_ > 1 && (imbalance > kImbalanceMax || token_count_ < kRowsPerRankMin * ranks_);
+  rows_.clear();
+  token_begins_.clear();
+  token_begins_.push_back(0);
+  for (const int32_t index : order_) {
+    rows_.push_back(arrived_[static_cast<size_t>(index)]);
+    token_begins_.push_back(token_begins_.back() + lengths_[static_cast<size_t>(index)]);
+  }
+}
+
+// The arena: batch tensors of tokens, of rows, then each rank's block and scratch. Every part
+// starts at a multiple of 64 bytes and is followed by 64 that may be read (f32_attention reads past
+// the last row).
+Status Executor::lay_out() {
+  const int64_t rows_max = std::max(token_count_, row_count_);
+  block_rows_ = together_ ? rows_max : std::min(program_.block_rows, rows_max);
+  block_bytes_ = align_up(program_.block_row_bytes * block_rows_) + 64;
+  scratch_floats_ = program_.attention_head_dim_max == 0
+                        ? 0
+                        : align_up(kernels::attention_scratch_floats(
+                                       length_max_, program_.attention_head_dim_max) *
+                                   static_cast<int64_t>(sizeof(float))) /
+                              static_cast<int64_t>(sizeof(float));
+  const int64_t token_bytes =
+      align_up(program_.batch_row_bytes[static_cast<int>(RowDomain::kTokens)] * token_count_) + 64;
+  const int64_t row_bytes =
+      align_up(program_.batch_row_bytes[static_cast<int>(RowDomain::kRows)] * row_count_) + 64;
+  const int64_t blocks = together_ ? 1 : ranks_;
+  const int64_t scratch_bytes = scratch_floats_ * static_cast<int64_t>(sizeof(float));
+  const int64_t total = token_bytes + row_bytes + blocks * block_bytes_ + ranks_ * scratch_bytes;
+  PELTON_RETURN_IF_ERROR(arena_.reserve(static_cast<size_t>(total)));
+  std::byte* base = arena_.data();
+  batch_base_[static_cast<int>(RowDomain::kTokens)] = base;
+  batch_base_[static_cast<int>(RowDomain::kRows)] = base + token_bytes;
+  block_base_ = base + token_bytes + row_bytes;
+  scratch_base_ = reinterpret_cast<float*>(block_base_ + blocks * block_bytes_);
+  return Status();
+}
+
+int64_t Executor::row_count_of(RowDomain domain) const {
+  return domain == RowDomain::kTokens ? token_count_ : row_count_;
+}
+
+void Executor::run_rank(void* context, int rank) {
+  auto* self = static_cast<Executor*>(context);
+  Rank state;
+  state.index = rank;
+  state.block = self->block_base_ + (self->together_ ? 0 : rank * self->block_bytes_);
+  state.block_rows = self->block_rows_;
+  state.scratch = self->scratch_base_ + rank * self->scratch_floats_;
+  if (self->together_) {
+    self->run_together(state);
+  } else {
+    self->run_by_sequence(state);
+  }
+}
+
+void Executor::run_by_sequence(Rank& rank) {
+  const auto index = static_cast<size_t>(rank.index);
+  const Range rows{rank.index == 0 ? 0 : rank_ends_[index - 1], rank_ends_[index]};
+  if (rows.begin == rows.end) return;
+  const Range tokens{token_begins_[static_cast<size_t>(rows.begin)],
+                     token_begins_[static_cast<size_t>(rows.end)]};
+  copy_rows(rows.begin, rows.end, true);
+  for (const Segment& segment : program_.segments) {
+    if (!segment.row_local) {
+      run_mixing(program_.steps[static_cast<size_t>(segment.step_begin)], rank, rows);
+      continue;
+    }
+    const Range range = segment.domain == RowDomain::kTokens ? tokens : rows;
+    for (int64_t begin = range.begin; begin < range.end; begin += block_rows_) {
+      const Range block{begin, std::min(range.end, begin + block_rows_)};
+      rank.block_begin = block.begin;
+      for (int s = segment.step_begin; s < segment.step_end; ++s) {
+        const Step& step = program_.steps[static_cast<size_t>(s)];
+        run_row_local(step, rank, block, {0, step.columns});
+      }
+    }
+  }
+  copy_rows(rows.begin, rows.end, false);
+}
+
+void Executor::run_together(Rank& rank) {
+  Team& team = *options_.team;
+  const Range mine = even_part(row_count_, 1, rank.index, ranks_);
+  copy_rows(mine.begin, mine.end, true);
+  team.barrier(rank.index);
+  rank.block_begin = 0;
+  for (const Segment& segment : program_.segments) {
+    for (int s = segment.step_begin; s < segment.step_end; ++s) {
+      const Step& step = program_.steps[static_cast<size_t>(s)];
+      if (!segment.row_local) {
+        const bool heads = step.instruction->op == plan_format::Op::kRaggedAttention;
+        const int64_t items = row_count_ * (heads ? step.instruction->ints[0] : 1);
+        run_mixing(step, rank, even_part(items, 1, rank.index, ranks_));
+      } else if (step.instruction->op == plan_format::Op::kGemm) {
+        const int64_t rows = row_count_of(segment.domain);
+        const GemmSplit split = split_gemm(rows, step.columns, ranks_);
+        const int column_part = rank.index % split.column_parts;
+        const int row_part = rank.index / split.column_parts;
+        run_row_local(step, rank, even_part(rows, 8, row_part, split.row_parts),
+                      even_part(step.columns, 48, column_part, split.column_parts));
+      } else {
+        run_row_local(step, rank, even_part(row_count_of(segment.domain), 1, rank.index, ranks_),
+                      {0, step.columns});
+      }
+      team.barrier(rank.index);
+    }
+  }
+  copy_rows(mine.begin, mine.end, false);
+}
+
+// Copies inputs from the requests into the batch, or outputs from the batch to the requests, for
+// rows [begin, end).
+void Executor::copy_rows(int64_t row_begin, int64_t row_end, bool into_batch) {
+  const auto tensors = into_batch ? plan_->inputs() : plan_->outputs();
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const ProgramTensor& tensor = program_.tensors[static_cast<size_t>(tensors[i])];
+    const bool tokens = tensor.domain == RowDomain::kTokens;
+    std::byte* base = batch_base_[static_cast<int>(tensor.domain)] +
+                      tensor.row_offset * row_count_of(tensor.domain);
+    for (int64_t r = row_begin; r < row_end; ++r) {
+      const BatchRow& row = rows_[static_cast<size_t>(r)];
+      const int64_t begin = tokens ? token_begins_[static_cast<size_t>(r)] : r;
+      const int64_t count = tokens ? token_begins_[static_cast<size_t>(r) + 1] - begin : 1;
+      const int64_t offset = (tokens ? row.token : row.row) * tensor.row_bytes;
+      const auto bytes = static_cast<size_t>(count * tensor.row_bytes);
+      std::byte* in_batch = base + begin * tensor.row_bytes;
+      if (into_batch) {
+        std::memcpy(in_batch, row.request->inputs[i] + offset, bytes);
+      } else if (row.request->outputs[i]) {
+        std::memcpy(row.request->outputs[i] + offset, in_batch, bytes);
+      }
+    }
+  }
+}
+
+}  // namespace pelton

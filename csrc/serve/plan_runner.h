@@ -1,0 +1,40 @@
+// PlanRunner: the Runner of a compiled plan: an executor with memory of its own, counted and
+// capped.
+#pragma once
+
+#include <memory>
+
+#include "csrc/exec/executor.h"
+#include "csrc/memory/allocator.h"
+#include "csrc/serve/runner.h"
+
+namespace pelton {
+
+// run() as Runner says; the rest is thread-safe.
+class PlanRunner final : public Runner {
+ public:
+  struct Options {
+    Team* team = nullptr;  // outlives the runner
+    int threads_max = 1;
+    Allocator::Options memory;
+    kernels::KernelSet kernels;
+  };
+  // kUnsupported: the plan asks for what the kernels do not do.
+  static Result<std::shared_ptr<PlanRunner>> create(std::shared_ptr<const Plan> plan,
+                                                    const Options& options);
+
+  // Executor::check(): to be asked before a request is submitted.
+  Status check(const RequestView& request) const { return executor_->check(request); }
+  Status run(const BatchView& batch, Nanos) override { return executor_->run(batch); }
+  const Plan& plan() const { return executor_->plan(); }
+  MemoryStats memory() const { return allocator_->stats(); }
+
+ private:
+  PlanRunner(std::unique_ptr<Allocator> allocator, std::unique_ptr<Executor> executor)
+      : allocator_(std::move(allocator)), executor_(std::move(executor)) {}
+
+  const std::unique_ptr<Allocator> allocator_;  // before the executor, whose arena it owns
+  const std::unique_ptr<Executor> executor_;
+};
+
+}  // namespace pelton
