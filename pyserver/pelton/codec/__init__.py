@@ -29,6 +29,7 @@ from pelton.codec.types import (
     InferRequest,
     InferResponse,
     RequestedOutput,
+    Spec,
     Tensor,
     TensorSpec,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "InferResponse",
     "RequestFormat",
     "RequestedOutput",
+    "Spec",
     "Tensor",
     "TensorSpec",
     "answer_format",
@@ -59,7 +61,7 @@ def decode_infer(
     headers: Mapping[str, str],
     body: bytes | memoryview,
     limits: DecodeLimits,
-    specs: Sequence[TensorSpec] | None = None,
+    specs: Sequence[Spec] | None = None,
 ) -> InferRequest:
     """Decode the body of an inference request, in the format that its headers say.
 

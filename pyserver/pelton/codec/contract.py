@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pelton.codec._numbers import first_non_finite
-from pelton.codec.types import InferRequest, RequestedOutput, Tensor, TensorSpec
+from pelton.codec.types import InferRequest, RequestedOutput, Spec, Tensor
 from pelton.errors import InvalidInput
 
 __all__ = ["validate"]
@@ -14,8 +14,8 @@ __all__ = ["validate"]
 
 def validate(
     request: InferRequest,
-    inputs: Sequence[TensorSpec],
-    outputs: Sequence[TensorSpec] = (),
+    inputs: Sequence[Spec],
+    outputs: Sequence[Spec] = (),
     *,
     allow_non_finite: bool = False,
 ) -> tuple[Tensor, ...]:
@@ -53,7 +53,7 @@ def _listed(names: Sequence[str]) -> str:
     return shown + (", …" if len(names) > 8 else "")
 
 
-def _check_input_names(given: dict[str, Tensor], inputs: Sequence[TensorSpec]) -> None:
+def _check_input_names(given: dict[str, Tensor], inputs: Sequence[Spec]) -> None:
     known = [spec.name for spec in inputs]
     wanted = _listed(known)
     for name in given:
@@ -65,7 +65,7 @@ def _check_input_names(given: dict[str, Tensor], inputs: Sequence[TensorSpec]) -
             raise _bad(f"input {name!r} is missing", name, f"inputs {wanted}", f"inputs {came}")
 
 
-def _check_tensor(tensor: Tensor, spec: TensorSpec) -> None:
+def _check_tensor(tensor: Tensor, spec: Spec) -> None:
     name = spec.name
     if tensor.datatype != spec.dtype:
         raise _bad(f"input {name!r} has the wrong datatype", name, spec.dtype, tensor.datatype)
@@ -92,7 +92,7 @@ def _check_finite(tensor: Tensor) -> None:
     )
 
 
-def _check_outputs(requested: Sequence[RequestedOutput], outputs: Sequence[TensorSpec]) -> None:
+def _check_outputs(requested: Sequence[RequestedOutput], outputs: Sequence[Spec]) -> None:
     known = [spec.name for spec in outputs]
     names = [output.name for output in requested]
     for name in names:
