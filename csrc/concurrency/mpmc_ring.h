@@ -8,8 +8,12 @@
 // publishing its cell hides the elements behind it from consumers; a consumer that is stopped
 // between winning a position and giving its cell back makes the ring look full once producers have
 // gone round to that cell, though it holds fewer than capacity() elements. Both windows are a move
-// of T and one store. With a single consumer at a time the second cannot happen: then a push
-// succeeds whenever fewer than capacity() elements are pushed or being pushed.
+// of T and one store.
+//
+// With one consumer at a time a push never fails for want of a cell while the pushers keep to a
+// budget of capacity() elements: each takes a unit (acquire) before it pushes, and the consumer
+// gives it back (release) after the pop. For that guarantee the tail is read and moved with acquire
+// and release, which costs nothing on x86.
 //
 // Positions have 64 bits and never come round, so there is no ABA problem.
 #pragma once
@@ -43,16 +47,17 @@ class MpmcRing {
 
   // False when the ring is full; `value` is then unchanged.
   [[nodiscard]] bool try_push(T&& value) {
-    uint64_t position = tail_.load(std::memory_order_relaxed);
+    // Pairs with the release in the exchange below: a producer that sees another's position also
+    // sees the cells that were given back before that one pushed.
+    uint64_t position = tail_.load(std::memory_order_acquire);
     for (;;) {
       Cell& cell = cells_[position & mask_];
       // Pairs with the release store in pop_many(): the cell's last element has been moved out.
       const uint64_t sequence = cell.sequence.load(std::memory_order_acquire);
       const auto lead = static_cast<int64_t>(sequence - position);
       if (lead == 0) {
-        // Relaxed: the position only names the cell; the cell's sequence orders its contents.
-        if (tail_.compare_exchange_weak(position, position + 1, std::memory_order_relaxed,
-                                        std::memory_order_relaxed)) {
+        if (tail_.compare_exchange_weak(position, position + 1, std::memory_order_acq_rel,
+                                        std::memory_order_acquire)) {
           cell.value.put(std::move(value));
           // Pairs with the acquire load in published_from().
           cell.sequence.store(position + 1, std::memory_order_release);
@@ -61,7 +66,7 @@ class MpmcRing {
       } else if (lead < 0) {
         return false;
       } else {
-        position = tail_.load(std::memory_order_relaxed);
+        position = tail_.load(std::memory_order_acquire);
       }
     }
   }

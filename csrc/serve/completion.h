@@ -51,8 +51,8 @@ class CompletionSink {
 // consumer has not been told yet.
 class CompletionQueue final : public CompletionSink {
  public:
-  // At most `capacity` requests may be submitted and not drained. REQUIRES: capacity >= 1. Check
-  // ok() before any use.
+  // At most `capacity` requests may be submitted and not drained. REQUIRES: 1 <= capacity <= 2^20;
+  // status() is looked at before any other use.
   explicit CompletionQueue(size_t capacity);
   // Closes it first.
   ~CompletionQueue() override;
@@ -87,13 +87,12 @@ class CompletionQueue final : public CompletionSink {
   int fd_ = -1;
   MpmcRing<Completion> ring_;
   WakeFlag armed_;
-  // Reserved and not drained yet; at most capacity_. Relaxed: the ring orders the completions
-  // themselves.
+  // Reserved and not drained yet; at most capacity_. The budget of ring_: taken with acquire, given
+  // back with release.
   alignas(kInterferenceBytes) std::atomic<int64_t> reserved_{0};
-  // Reserved and not flushed yet, in steps of 2; bit 0: closed. The release in leave() pairs with
-  // the acquire in close().
+  // Reserved and not flushed yet, in steps of 2; bit 0: closed.
   alignas(kInterferenceBytes) std::atomic<int64_t> busy_{0};
-  WaitWord idle_;  // 1: closed and not busy
+  WaitWord idle_;  // 1: closed, and was not busy since
 };
 
 // The completion of one request at a time, for a thread that waits for it. May live on the waiting

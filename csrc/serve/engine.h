@@ -54,12 +54,15 @@ struct Submission {
 class [[nodiscard]] SubmitResult {
  public:
   static SubmitResult accepted(Ticket ticket) { return SubmitResult(StatusCode::kOk, ticket); }
-  // `what` is a string literal in which "%lld" stands for `came` and then for `limit`, where it
-  // occurs.
-  static SubmitResult refused(StatusCode code, const char* what, int64_t came = 0,
-                              int64_t limit = 0) {
+  // The text is `what`, or "what CAME, at most LIMIT_NAME = LIMIT". REQUIRES: string literals.
+  static SubmitResult refused(StatusCode code, const char* what) {
+    return refused(code, what, 0, nullptr, 0);
+  }
+  static SubmitResult refused(StatusCode code, const char* what, int64_t came,
+                              const char* limit_name, int64_t limit) {
     SubmitResult result(code, 0);
     result.what_ = what;
+    result.limit_name_ = limit_name;
     result.came_ = came;
     result.limit_ = limit;
     return result;
@@ -80,6 +83,7 @@ class [[nodiscard]] SubmitResult {
   StatusCode code_;
   Ticket ticket_;
   const char* what_ = "";
+  const char* limit_name_ = nullptr;
   int64_t came_ = 0;
   int64_t limit_ = 0;
 };
@@ -90,6 +94,8 @@ class Engine {
     int thread_count = 1;               // of the team; the worker is one of them
     int64_t queue_requests_max = 4096;  // accepted and not completed, of all models
     int models_max = 64;
+    int64_t spin_ns_max =
+        50'000;  // how long worker and team look for work before they sleep, CPUs permitting
     const Clock* clock = nullptr;  // nullptr: the monotonic clock. Must outlive the engine.
   };
   // Starts the worker and the team. REQUIRES: thread_count >= 1, 1 <= queue_requests_max <= 2^20,
@@ -104,8 +110,8 @@ class Engine {
   // The team that batches run on. Only a Runner may use it, and only inside its run().
   Team& team();
 
-  // kInvalidArgument: a limit is below 1 (batch_wait_us_max: below 0). kUnavailable: closed,
-  // draining, or models_max.
+  // kInvalidArgument: no runner, a limit below 1 (batch_wait_us_max: outside [0, 60 s]).
+  // kUnavailable: closed, draining, or models_max.
   Result<ModelId> add_model(std::shared_ptr<Runner> runner, const ModelLimits& limits);
   // Refuses further requests for the model, waits until all accepted ones are over, and lets go of
   // the runner. kNotFound: no such model (any more).

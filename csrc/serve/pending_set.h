@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "csrc/base/clock.h"
+#include "csrc/serve/priority.h"
 
 namespace pelton {
 
 // What batch formation knows about a request.
 struct PendingRequest {
-  int level = 2;                 // 1 (most urgent) to 4
+  int level = kLevelDefault;     // 1 (most urgent) to 4
   Nanos deadline = kNoDeadline;  // absolute
   uint64_t arrival_number =
       0;  // unique: counts the requests of an engine in the order in which they were queued
@@ -33,10 +34,13 @@ struct MoreUrgent {
 };
 
 // Nodes for all the PendingSets of an engine, so that they never allocate.
+class PendingSet;
 class PendingPool {
  public:
   // For at most `slot_count` requests at a time; slots are [0, slot_count).
   explicit PendingPool(uint32_t slot_count);
+  // Whether the slot is in any set of the pool.
+  bool contains(uint32_t slot) const { return places_[slot].owner != nullptr; }
 
  private:
   friend class PendingSet;
@@ -46,6 +50,7 @@ class PendingPool {
     Set::iterator in_order;
     uint32_t older = kNone;
     uint32_t younger = kNone;
+    const PendingSet* owner = nullptr;  // the set that the slot is in
   };
   std::vector<Set::node_type> free_nodes_;
   std::vector<Place> places_;  // by slot
@@ -79,6 +84,9 @@ class PendingSet {
   const_iterator expired(Nanos now) const;
 
  private:
+  // The first request of a level, or end().
+  const_iterator first_of(int level) const;
+
   PendingPool* pool_;
   std::set<PendingRequest, MoreUrgent> requests_;
   uint32_t oldest_ = PendingPool::kNone;

@@ -12,9 +12,9 @@
 
 namespace pelton {
 
-// The label `outcome` of requests_total. Every submission that names the model is counted once:
-// kRejected when it was refused (queue full, not available, invalid), otherwise when its completion
-// is made.
+// The label `outcome` of requests_total. A submission to a model that takes requests is counted
+// once: when it is refused (kRejected, or kExpired for a deadline already past), otherwise when its
+// completion is made.
 enum class Outcome : uint8_t { kOk, kError, kCancelled, kExpired, kRejected };
 inline constexpr size_t kOutcomeCount = 5;
 // "ok", "error", "cancelled", "expired", "rejected".
