@@ -200,18 +200,34 @@ def test_a_spill_is_found() -> None:
     assert len(function.vector_stack_references(2, 5)) == 1
 
 
+def listed_variants() -> dict[str, list[str]]:
+    """The instruction sets of each op, in the order of its list."""
+    listed: dict[str, list[str]] = {}
+    for path in files("kernels/lists", ".inc"):
+        for op, isa in re.findall(
+            r"^PELTON_KERNEL\((\w+), (\w+)\)$", path.read_text(), re.MULTILINE
+        ):
+            assert op == path.stem, f"{name_of(path)} lists another op, {op}"
+            listed.setdefault(op, []).append(isa)
+    return listed
+
+
 def test_every_variant_has_a_file_and_every_file_a_variant() -> None:
     """kernels/lists/*.inc is the only list; a kernel that it does not name is never tested."""
-    listed: dict[str, str] = {}
-    for path in files("kernels/lists", ".inc"):
-        for name in re.findall(r"\b([a-z0-9_]+?__[a-z0-9_]+)\b", path.read_text()):
-            listed[name] = name_of(path)
-    sources = files("kernels/cpu", ".cc")
-    defined: set[str] = set()
-    for path in sources:
-        defined |= set(re.findall(r"\b([a-z0-9_]+?__[a-z0-9_]+)\(", path.read_text()))
+    listed = {f"{op}__{isa}" for op, isas in listed_variants().items() for isa in isas}
+    defined = {
+        name
+        for path in files("kernels/cpu", ".cc")
+        for name, isa in re.findall(
+            r"^void (\w+?__([a-z0-9]+)\w*)\(", path.read_text(), re.MULTILINE
+        )
+        if path.stem.endswith(f"__{isa}")
+    }
     assert listed, "kernels/lists names no variant"
-    assert set(listed) - defined == set(), "listed, but no file defines it"
-    stems = {path.stem for path in sources}
-    unlisted = {stem for stem in stems if not any(name.startswith(stem) for name in listed)}
-    assert unlisted == set(), "files that no list names"
+    assert listed - defined == set(), "listed, but no file of that ISA defines it"
+    assert defined - listed == set(), "defined, but never listed"
+
+
+def test_every_op_has_a_variant_for_any_cpu() -> None:
+    without = [op for op, isas in listed_variants().items() if isas[0] != "generic"]
+    assert without == []
