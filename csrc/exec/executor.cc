@@ -18,6 +18,10 @@ constexpr int64_t kRowsPerRankMin = 24;
 // step pays.
 constexpr double kImbalanceMax = 1.2;
 
+constexpr int kTokenDomain = static_cast<int>(RowDomain::kTokens);
+constexpr int kRowDomain = static_cast<int>(RowDomain::kRows);
+constexpr int64_t kFloatBytes = sizeof(float);
+
 constexpr int64_t align_up(int64_t bytes) {
   const auto unit = static_cast<int64_t>(kMemoryAlignment);
   return (bytes + unit - 1) / unit * unit;
@@ -143,32 +147,28 @@ void Executor::choose_split() {
   }
 }
 
-// The arena: batch tensors of tokens, of rows, then each rank's block and scratch. Every part
-// starts at a multiple of 64 bytes and is followed by 64 that may be read (f32_attention reads past
-// the last row).
+// The arena: batch tensors of tokens, of rows, each rank's block and scratch. Every part starts at
+// a multiple of 64 bytes; 64 that may be read follow the tokens (f32_attention reads past the last
+// row).
 Status Executor::lay_out() {
   const int64_t rows_max = std::max(token_count_, row_count_);
   block_rows_ = together_ ? rows_max : std::min(program_.block_rows, rows_max);
-  block_bytes_ = align_up(program_.block_row_bytes * block_rows_) + 64;
-  scratch_floats_ = program_.attention_head_dim_max == 0
-                        ? 0
-                        : align_up(kernels::attention_scratch_floats(
-                                       length_max_, program_.attention_head_dim_max) *
-                                   static_cast<int64_t>(sizeof(float))) /
-                              static_cast<int64_t>(sizeof(float));
-  const int64_t token_bytes =
-      align_up(program_.batch_row_bytes[static_cast<int>(RowDomain::kTokens)] * token_count_) + 64;
-  const int64_t row_bytes =
-      align_up(program_.batch_row_bytes[static_cast<int>(RowDomain::kRows)] * row_count_) + 64;
-  const int64_t blocks = together_ ? 1 : ranks_;
-  const int64_t scratch_bytes = scratch_floats_ * static_cast<int64_t>(sizeof(float));
-  const int64_t total = token_bytes + row_bytes + blocks * block_bytes_ + ranks_ * scratch_bytes;
+  scratch_floats_ = 0;
+  if (program_.attention_head_dim_max > 0) {
+    const int64_t floats =
+        kernels::attention_scratch_floats(length_max_, program_.attention_head_dim_max);
+    scratch_floats_ = align_up(floats * kFloatBytes) / kFloatBytes;
+  }
+  const int64_t token_bytes = program_.batch_row_bytes[kTokenDomain] * token_count_ + 64;
+  const int64_t row_bytes = program_.batch_row_bytes[kRowDomain] * row_count_;
+  const int64_t block_bytes = (together_ ? 1 : ranks_) * program_.block_row_bytes * block_rows_;
+  const int64_t scratch_bytes = ranks_ * scratch_floats_ * kFloatBytes;
+  const int64_t total = token_bytes + row_bytes + block_bytes + scratch_bytes;
   PELTON_RETURN_IF_ERROR(arena_.reserve(static_cast<size_t>(total)));
-  std::byte* base = arena_.data();
-  batch_base_[static_cast<int>(RowDomain::kTokens)] = base;
-  batch_base_[static_cast<int>(RowDomain::kRows)] = base + token_bytes;
-  block_base_ = base + token_bytes + row_bytes;
-  scratch_base_ = reinterpret_cast<float*>(block_base_ + blocks * block_bytes_);
+  batch_base_[kTokenDomain] = arena_.data();
+  batch_base_[kRowDomain] = arena_.data() + token_bytes;
+  block_base_ = batch_base_[kRowDomain] + row_bytes;
+  scratch_base_ = reinterpret_cast<float*>(block_base_ + block_bytes);
   return Status();
 }
 
@@ -176,91 +176,101 @@ int64_t Executor::row_count_of(RowDomain domain) const {
   return domain == RowDomain::kTokens ? token_count_ : row_count_;
 }
 
-void Executor::run_rank(void* context, int rank) {
+Executor::Rank Executor::make_rank(int index) const {
+  Rank rank;
+  rank.index = index;
+  const auto i = static_cast<size_t>(index);
+  rank.rows = {0, row_count_};
+  if (!together_) rank.rows = {index == 0 ? 0 : rank_ends_[i - 1], rank_ends_[i]};
+  rank.tokens = {token_begins_[static_cast<size_t>(rank.rows.begin)],
+                 token_begins_[static_cast<size_t>(rank.rows.end)]};
+  for (const int domain : {kTokenDomain, kRowDomain}) {
+    const Range range = domain == kTokenDomain ? rank.tokens : rank.rows;
+    rank.batch[domain] = {batch_base_[domain] + program_.batch_row_bytes[domain] * range.begin,
+                          range.begin, range.end - range.begin};
+  }
+  const int64_t block_bytes = program_.block_row_bytes * block_rows_;
+  rank.block = {block_base_ + (together_ ? 0 : index * block_bytes), 0, block_rows_};
+  rank.scratch = scratch_base_ + index * scratch_floats_;
+  return rank;
+}
+
+void Executor::run_rank(void* context, int index) {
   auto* self = static_cast<Executor*>(context);
-  Rank state;
-  state.index = rank;
-  state.block = self->block_base_ + (self->together_ ? 0 : rank * self->block_bytes_);
-  state.block_rows = self->block_rows_;
-  state.scratch = self->scratch_base_ + rank * self->scratch_floats_;
+  Rank rank = self->make_rank(index);
   if (self->together_) {
-    self->run_together(state);
+    self->run_together(rank);
   } else {
-    self->run_by_sequence(state);
+    self->run_by_sequence(rank);
   }
 }
 
 void Executor::run_by_sequence(Rank& rank) {
-  const auto index = static_cast<size_t>(rank.index);
-  const Range rows{rank.index == 0 ? 0 : rank_ends_[index - 1], rank_ends_[index]};
-  if (rows.begin == rows.end) return;
-  const Range tokens{token_begins_[static_cast<size_t>(rows.begin)],
-                     token_begins_[static_cast<size_t>(rows.end)]};
-  copy_rows(rows.begin, rows.end, true);
+  if (rank.rows.begin == rank.rows.end) return;
+  copy_rows(rank, rank.rows, true);
   for (const Segment& segment : program_.segments) {
     if (!segment.row_local) {
-      run_mixing(program_.steps[static_cast<size_t>(segment.step_begin)], rank, rows);
+      run_mixing(program_.steps[static_cast<size_t>(segment.step_begin)], rank, rank.rows);
       continue;
     }
-    const Range range = segment.domain == RowDomain::kTokens ? tokens : rows;
+    const Range range = segment.domain == RowDomain::kTokens ? rank.tokens : rank.rows;
     for (int64_t begin = range.begin; begin < range.end; begin += block_rows_) {
       const Range block{begin, std::min(range.end, begin + block_rows_)};
-      rank.block_begin = block.begin;
+      rank.block.first_row = block.begin;
       for (int s = segment.step_begin; s < segment.step_end; ++s) {
         const Step& step = program_.steps[static_cast<size_t>(s)];
         run_row_local(step, rank, block, {0, step.columns});
       }
     }
   }
-  copy_rows(rows.begin, rows.end, false);
+  copy_rows(rank, rank.rows, false);
 }
 
 void Executor::run_together(Rank& rank) {
   Team& team = *options_.team;
   const Range mine = even_part(row_count_, 1, rank.index, ranks_);
-  copy_rows(mine.begin, mine.end, true);
+  copy_rows(rank, mine, true);
   team.barrier(rank.index);
-  rank.block_begin = 0;
   for (const Segment& segment : program_.segments) {
     for (int s = segment.step_begin; s < segment.step_end; ++s) {
-      const Step& step = program_.steps[static_cast<size_t>(s)];
-      if (!segment.row_local) {
-        const bool heads = step.instruction->op == plan_format::Op::kRaggedAttention;
-        const int64_t items = row_count_ * (heads ? step.instruction->ints[0] : 1);
-        run_mixing(step, rank, even_part(items, 1, rank.index, ranks_));
-      } else if (step.instruction->op == plan_format::Op::kGemm) {
-        const int64_t rows = row_count_of(segment.domain);
-        const GemmSplit split = split_gemm(rows, step.columns, ranks_);
-        const int column_part = rank.index % split.column_parts;
-        const int row_part = rank.index / split.column_parts;
-        run_row_local(step, rank, even_part(rows, 8, row_part, split.row_parts),
-                      even_part(step.columns, 48, column_part, split.column_parts));
-      } else {
-        run_row_local(step, rank, even_part(row_count_of(segment.domain), 1, rank.index, ranks_),
-                      {0, step.columns});
-      }
+      run_part_of_step(program_.steps[static_cast<size_t>(s)], segment, rank);
       team.barrier(rank.index);
     }
   }
-  copy_rows(mine.begin, mine.end, false);
+  copy_rows(rank, mine, false);
 }
 
-// Copies inputs from the requests into the batch, or outputs from the batch to the requests, for
-// rows [begin, end).
-void Executor::copy_rows(int64_t row_begin, int64_t row_end, bool into_batch) {
+// This rank's part of a step that all ranks share.
+void Executor::run_part_of_step(const Step& step, const Segment& segment, Rank& rank) {
+  if (!segment.row_local) {
+    const bool heads = step.instruction->op == plan_format::Op::kRaggedAttention;
+    const int64_t items = row_count_ * (heads ? step.instruction->ints[0] : 1);
+    return run_mixing(step, rank, even_part(items, 1, rank.index, ranks_));
+  }
+  const int64_t rows = row_count_of(segment.domain);
+  if (step.instruction->op != plan_format::Op::kGemm) {
+    return run_row_local(step, rank, even_part(rows, 1, rank.index, ranks_), {0, step.columns});
+  }
+  const GemmSplit split = split_gemm(rows, step.columns, ranks_);
+  const int column_part = rank.index % split.column_parts;
+  const int row_part = rank.index / split.column_parts;
+  run_row_local(step, rank, even_part(rows, 8, row_part, split.row_parts),
+                even_part(step.columns, 48, column_part, split.column_parts));
+}
+
+// Copies inputs from the requests into the batch, or outputs from the batch to the requests.
+void Executor::copy_rows(const Rank& rank, Range rows, bool into_batch) const {
   const auto tensors = into_batch ? plan_->inputs() : plan_->outputs();
   for (size_t i = 0; i < tensors.size(); ++i) {
     const ProgramTensor& tensor = program_.tensors[static_cast<size_t>(tensors[i])];
     const bool tokens = tensor.domain == RowDomain::kTokens;
-    std::byte* base = batch_base_[static_cast<int>(tensor.domain)] +
-                      tensor.row_offset * row_count_of(tensor.domain);
-    for (int64_t r = row_begin; r < row_end; ++r) {
+    for (int64_t r = rows.begin; r < rows.end; ++r) {
       const BatchRow& row = rows_[static_cast<size_t>(r)];
       const int64_t begin = tokens ? token_begins_[static_cast<size_t>(r)] : r;
       const int64_t count = tokens ? token_begins_[static_cast<size_t>(r) + 1] - begin : 1;
       const int64_t offset = (tokens ? row.token : row.row) * tensor.row_bytes;
       const auto bytes = static_cast<size_t>(count * tensor.row_bytes);
-      std::byte* in_batch = base + begin * tensor.row_bytes;
+      std::byte* in_batch = row_at(tensors[i], begin, rank);
       if (into_batch) {
         std::memcpy(in_batch, row.request->inputs[i] + offset, bytes);
       } else if (row.request->outputs[i]) {

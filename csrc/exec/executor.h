@@ -63,7 +63,9 @@ class Executor {
   static void run_rank(void* context, int rank);
   void run_by_sequence(Rank& rank);
   void run_together(Rank& rank);
-  void copy_rows(int64_t row_begin, int64_t row_end, bool into_batch);
+  void run_part_of_step(const Step& step, const Segment& segment, Rank& rank);
+  Rank make_rank(int index) const;
+  void copy_rows(const Rank& rank, Range rows, bool into_batch) const;
 
   void run_row_local(const Step& step, Rank& rank, Range rows, Range columns);
   void run_mixing(const Step& step, Rank& rank, Range items);
@@ -103,8 +105,7 @@ class Executor {
   std::vector<int64_t> loads_;
   std::byte* batch_base_[2] = {nullptr, nullptr};  // arena, by RowDomain
   std::byte* block_base_ = nullptr;
-  int64_t block_rows_ = 0;   // that a block has room for
-  int64_t block_bytes_ = 0;  // of one rank
+  int64_t block_rows_ = 0;  // that a block has room for
   float* scratch_base_ = nullptr;
   int64_t scratch_floats_ = 0;  // of one rank
 };

@@ -8,12 +8,23 @@
 
 namespace pelton {
 
+// Rows [first_row, first_row + row_count) of a group of tensors that were packed together: a
+// tensor's rows start at base + its row_offset * row_count.
+struct Region {
+  std::byte* base = nullptr;
+  int64_t first_row = 0;
+  int64_t row_count = 0;
+};
+
+// By sequence, every rank has regions of its own, so that it needs no barrier before it reuses
+// memory; together, all ranks share one.
 struct Executor::Rank {
   int index = 0;
-  std::byte* block = nullptr;  // tensors of Placement::kBlock
-  int64_t block_begin = 0;     // the row that the block starts with
-  int64_t block_rows = 0;      // that the block's layout has room for
-  float* scratch = nullptr;    // of attention
+  Range rows;                // of the batch, that this rank takes (by sequence)
+  Range tokens;              // of those rows
+  Region batch[2];           // tensors of Placement::kBatch, by RowDomain
+  Region block;              // tensors of Placement::kBlock
+  float* scratch = nullptr;  // of attention
 };
 
 }  // namespace pelton

@@ -12,11 +12,9 @@ using plan_format::Op;
 std::byte* Executor::row_at(int32_t tensor, int64_t row, const Rank& rank) const {
   const ProgramTensor& t = program_.tensors[static_cast<size_t>(tensor)];
   PELTON_CHECK(t.placement != Placement::kWeight);
-  if (t.placement == Placement::kBlock) {
-    return rank.block + t.row_offset * rank.block_rows + (row - rank.block_begin) * t.row_bytes;
-  }
-  return batch_base_[static_cast<int>(t.domain)] + t.row_offset * row_count_of(t.domain) +
-         row * t.row_bytes;
+  const Region& region =
+      t.placement == Placement::kBlock ? rank.block : rank.batch[static_cast<int>(t.domain)];
+  return region.base + t.row_offset * region.row_count + (row - region.first_row) * t.row_bytes;
 }
 
 // The tensor from `row` on, or the whole of a weight; nullptr for an absent operand.

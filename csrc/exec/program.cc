@@ -100,7 +100,19 @@ Placement placement_of(const PlanTensor& tensor, const Use& use,
   return Placement::kBatch;
 }
 
-// Packs the tensors of one group and returns its bytes per row.
+// The segment that a step belongs to; -1 before the first step, the number of segments after the
+// last.
+int segment_of(const std::vector<Segment>& segments, int step) {
+  if (step < 0) return -1;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (step < segments[i].step_end) return static_cast<int>(i);
+  }
+  return static_cast<int>(segments.size());
+}
+
+// Packs the tensors of one group and returns its bytes per row. Block tensors live from step to
+// step; batch tensors from segment to segment, because a segment runs all its steps on one block of
+// rows before the next block's first step.
 int64_t pack_group(Program& program, const std::vector<Use>& uses, Placement placement,
                    RowDomain domain) {
   std::vector<size_t> members;
@@ -110,7 +122,10 @@ int64_t pack_group(Program& program, const std::vector<Use>& uses, Placement pla
     if (tensor.placement != placement) continue;
     if (placement == Placement::kBatch && tensor.domain != domain) continue;
     members.push_back(t);
-    lifetimes.push_back({uses[t].first, uses[t].last, tensor.row_bytes});
+    const bool block = placement == Placement::kBlock;
+    lifetimes.push_back({block ? uses[t].first : segment_of(program.segments, uses[t].first),
+                         block ? uses[t].last : segment_of(program.segments, uses[t].last),
+                         tensor.row_bytes});
   }
   const MemoryPlan plan = plan_memory(lifetimes);
   for (size_t i = 0; i < members.size(); ++i) {
