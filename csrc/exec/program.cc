@@ -164,12 +164,13 @@ void add_costs(Program& program, const Plan& plan) {
   }
 }
 
-// Rows whose block tensors fill half of L2, a multiple of 48 (whole tiles of every variant).
+// Rows whose block tensors fill three quarters of L2, a multiple of 72: whole strips of every
+// variant's tile.
 int64_t choose_block_rows(int64_t row_bytes) {
   const int64_t l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
-  const int64_t budget = (l2 > 0 ? l2 : 512 * 1024) / 2;
-  const int64_t rows = budget / std::max<int64_t>(row_bytes, 1) / 48 * 48;
-  return std::clamp<int64_t>(rows, 48, 480);
+  const int64_t budget = (l2 > 0 ? l2 : 512 * 1024) / 4 * 3;
+  const int64_t rows = budget / std::max<int64_t>(row_bytes, 1) / 72 * 72;
+  return std::clamp<int64_t>(rows, 72, 576);
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ struct Program {
   std::vector<Segment> segments;
   int64_t batch_row_bytes[2] = {0, 0};  // arena bytes per token and per row
   int64_t block_row_bytes = 0;          // per row of a rank's block
-  int64_t block_rows = 0;               // rows of a block: its tensors fit half of L2
+  int64_t block_rows = 0;               // rows of a block: its tensors fit in L2
   int64_t attention_head_dim_max = 0;
   int64_t macs_per_token = 0;
   int64_t macs_per_row = 0;

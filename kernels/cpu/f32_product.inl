@@ -1,6 +1,6 @@
 // Matrix products over Vec, shared by GEMM and attention: panels outside, row strips inside, so
 // that a panel group is read from far memory once per call and from L2 or L1 by every strip.
-// REQUIRES before inclusion: vec__<isa>.h, kTileRows (rows of the widest strip, at most 8) and
+// REQUIRES before inclusion: vec__<isa>.h, kTileRows (rows of the widest strip, at most 9) and
 // tile_panels(rows): the most panels of a tile with that many rows, one of 1, 2, 3, 6.
 #pragma once
 
@@ -126,6 +126,9 @@ TileFunction tile_function_for(int64_t rows, int panels) {
       break;
     case 8:
       if constexpr (kTileRows >= 8) return tile_function<8>(panels);
+      break;
+    case 9:
+      if constexpr (kTileRows >= 9) return tile_function<9>(panels);
       break;
     default:
       break;
