@@ -1,0 +1,134 @@
+"""The native engine (csrc/bindings). Only pelton.bridge imports it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+class NativeError(Exception):
+    """A failed native call. `code` is the number of csrc/base/status.h's StatusCode, str() the
+    message."""
+
+    code: int
+
+class Plan:
+    """A validated plan, memory-mapped."""
+
+    @staticmethod
+    def open(path: str, verify_weights_bytes_max: int = 1 << 30) -> Plan:
+        """Raises NativeError."""
+
+    def verify_weights(self) -> None:
+        """Raises NativeError."""
+
+    @property
+    def ragged(self) -> bool: ...
+    @property
+    def metadata(self) -> str:
+        """JSON text."""
+
+    @property
+    def inputs(self) -> list[tuple[str, str, tuple[int, ...]]]:
+        """Name, OIP datatype, dims (-1: rows, -2: tokens)."""
+
+    @property
+    def outputs(self) -> list[tuple[str, str, tuple[int, ...]]]:
+        """Name, OIP datatype, dims (-1: rows, -2: tokens)."""
+
+    @property
+    def file_bytes(self) -> int: ...
+    @property
+    def weight_bytes(self) -> int: ...
+    @property
+    def attachments(self) -> list[str]: ...
+    def attachment(self, name: str) -> bytes:
+        """Raises NativeError where there is none."""
+
+    def instructions(self) -> list[dict[str, Any]]:
+        """op, inputs, outputs (names) and attributes of each."""
+
+class CompletionQueue:
+    """Completions for one event loop. At most `capacity` requests may be submitted and not
+    drained."""
+
+    def __init__(self, capacity: int) -> None: ...
+    def fileno(self) -> int:
+        """An eventfd: readable when something has completed since the last drain."""
+
+    def drain(self) -> list[tuple[object, int, str]]:
+        """(token, status code, message) of each; arms the eventfd first."""
+
+    def close(self) -> None:
+        """Refuses further requests, waits until those accepted are over, drops what they hold."""
+
+class Engine:
+    """Models, their queue, and the threads they run on.
+
+    `inputs` and `outputs` are C-contiguous arrays of the plan's dtypes. Dense plans: axis 0 is
+    rows. Ragged plans: tensors of tokens hold sum(lengths) entries on axis 0; `lengths` is int32
+    [rows], each at least 1. An output of None is not wanted. `priority`: 1 (first) to 4.
+    `deadline_ns` is on the clock of time.monotonic_ns(); 2**63 - 1 is none.
+    """
+
+    def __init__(self, threads: int, queue_requests_max: int = 4096) -> None: ...
+    @property
+    def threads(self) -> int: ...
+    def load(
+        self,
+        plan: Plan,
+        *,
+        threads: int,
+        batch_rows_max: int,
+        batch_tokens_max: int,
+        batch_wait_us_max: int,
+        queue_rows_max: int,
+    ) -> int:
+        """The model's id."""
+
+    def unload(self, model: int) -> None:
+        """Drains it first."""
+
+    def submit(
+        self,
+        model: int,
+        inputs: Sequence[npt.NDArray[Any]],
+        outputs: Sequence[npt.NDArray[Any] | None],
+        rows: int,
+        lengths: npt.NDArray[np.int32] | None,
+        priority: int,
+        deadline_ns: int,
+        completions: CompletionQueue,
+        token: object,
+    ) -> int:
+        """The request's ticket. The arrays and the token are kept alive until drained. Raises
+        NativeError: queue full, closed, bad sizes."""
+
+    def run(
+        self,
+        model: int,
+        inputs: Sequence[npt.NDArray[Any]],
+        outputs: Sequence[npt.NDArray[Any] | None],
+        rows: int,
+        lengths: npt.NDArray[np.int32] | None,
+        priority: int,
+        deadline_ns: int,
+    ) -> None:
+        """Blocks, the GIL released."""
+
+    def cancel(self, ticket: int) -> bool:
+        """True: it will complete as cancelled."""
+
+    def stats(self, model: int) -> dict[str, Any]:
+        """Counts, and histograms as {"bounds", "counts", "total"}."""
+
+    def drain(self, timeout_s: float) -> bool:
+        """Refuses further requests, for good; whether those accepted were over in time."""
+
+    def close(self) -> None: ...
+
+def cpu_features() -> dict[str, bool]: ...
+def kernel_variants() -> dict[str, str]:
+    """The variant chosen for each op."""
+
+def xxh64(data: bytes, seed: int = 0) -> int: ...
