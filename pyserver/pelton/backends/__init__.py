@@ -1,0 +1,24 @@
+"""What runs a model: one interface, and the native engine behind it."""
+
+from __future__ import annotations
+
+from pelton.backends.native import NativeBackend, input_specs
+from pelton.backends.types import (
+    Backend,
+    Inference,
+    InferOptions,
+    InputValue,
+    RaggedIds,
+    TensorSpec,
+)
+
+__all__ = [
+    "Backend",
+    "InferOptions",
+    "Inference",
+    "InputValue",
+    "NativeBackend",
+    "RaggedIds",
+    "TensorSpec",
+    "input_specs",
+]
