@@ -1,0 +1,10 @@
+"""`python -m pelton`: the command line."""
+
+from __future__ import annotations
+
+import sys
+
+from pelton.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
