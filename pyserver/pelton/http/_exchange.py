@@ -1,0 +1,200 @@
+"""One request and what its handler needs: headers, limits, and the body, read within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+from starlette.types import Receive, Scope
+
+from pelton.errors import (
+    InvalidInput,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+from pelton.http.state import ServerState
+
+__all__ = ["ClientGone", "Exchange"]
+
+T = TypeVar("T")
+
+# Work on more than this is done in a worker thread.
+_INLINE_BYTES_MAX: Final = 256 << 10
+# A body may be slow for so long, then it must come at this pace.
+_BODY_GRACE_S: Final = 5.0
+_BODY_BYTES_PER_S_MIN: Final = 1024
+_DEADLINE_MS_MAX: Final = 86_400_000
+_NO_DEADLINE: Final = 2**63 - 1
+
+
+class ClientGone(Exception):
+    """The client closed its connection: there is nobody to answer."""
+
+
+class Exchange:
+    """The request of one ASGI scope. `arrived_ns` is on the clock of `time.monotonic_ns`."""
+
+    __slots__ = (
+        "_connection",
+        "_receive",
+        "arrived_ns",
+        "body_was_read",
+        "headers",
+        "headers_out",
+        "path",
+        "path_params",
+        "request_id",
+        "state",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        state: ServerState,
+        headers: Mapping[bytes, bytes],
+        request_id: str,
+    ) -> None:
+        self.arrived_ns = time.monotonic_ns()
+        self.headers = headers
+        self.path: str = scope["path"]
+        self.path_params: Mapping[str, str] = {}
+        self.request_id = request_id
+        self.state = state
+        self.body_was_read = False
+        self._receive = receive
+        # Set by our protocol class; absent in tests over a bare ASGI transport.
+        self._connection = scope.get("extensions", {}).get("pelton.connection")
+
+    # -- head --------------------------------------------------------------------------------------
+    def header(self, name: bytes) -> str | None:
+        """A header's value, decoded as HTTP has it (latin-1, which never fails)."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def content_length(self) -> int | None:
+        value = self.headers.get(b"content-length")
+        return int(value) if value is not None and value.isdigit() else None
+
+    @property
+    def has_large_unread_body(self) -> bool:
+        """Whether to close the connection instead of reading on past a request that is refused."""
+        if self.body_was_read:
+            return False
+        length = self.content_length
+        chunked = b"transfer-encoding" in self.headers
+        return chunked or (length is not None and length > _INLINE_BYTES_MAX // 4)
+
+    def check_coding(self) -> None:
+        """Raises `UnsupportedMediaType` for a compressed body."""
+        coding = self.header(b"content-encoding")
+        if coding is not None and coding.strip().lower() not in ("", "identity"):
+            raise UnsupportedMediaType(
+                f"Content-Encoding: expected none, got {coding[:40]!r}",
+                field="Content-Encoding",
+                expected="identity",
+                got=coding[:40],
+            )
+
+    def deadline_ns(self, timeout_us: int) -> int:
+        """The earliest of the request's `timeout` (us, 0 for none), its header Pelton-Deadline-Ms,
+        and, where it gives neither, the server's default."""
+        waits_ns = [timeout_us * 1000] if timeout_us else []
+        value = self.header(b"pelton-deadline-ms")
+        if value is not None:
+            ok = value.isascii() and value.isdigit() and len(value) <= 9
+            if not ok or not 0 < int(value) <= _DEADLINE_MS_MAX:
+                expected = f"an integer from 1 to {_DEADLINE_MS_MAX}"
+                raise InvalidInput(
+                    f"Pelton-Deadline-Ms: expected {expected}, got {value[:40]!r}",
+                    field="Pelton-Deadline-Ms",
+                    expected=expected,
+                    got=value[:40],
+                )
+            waits_ns.append(int(value) * 1_000_000)
+        if not waits_ns and self.state.settings.deadline_ms_default:
+            waits_ns.append(self.state.settings.deadline_ms_default * 1_000_000)
+        return min(self.arrived_ns + min(waits_ns), _NO_DEADLINE) if waits_ns else _NO_DEADLINE
+
+    # -- body --------------------------------------------------------------------------------------
+    async def body(self) -> bytes:
+        """The whole body. Raises `PayloadTooLarge` from the head alone where Content-Length says
+        so, else as soon as it is over the limit; `RequestTimeout` where it comes too slowly."""
+        limit = self.state.settings.body_bytes_max
+        length = self.content_length
+        if length is not None and length > limit:
+            raise _too_large(limit, f"{length} bytes")
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            body: bytes = message.get("body", b"")
+            if len(body) > limit:
+                raise _too_large(limit, f"{len(body)} bytes")
+            self.body_was_read = True
+            return body
+        return await self._rest_of_body(message, limit)
+
+    async def _rest_of_body(self, message: Any, limit: int) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        started = time.monotonic()
+        while True:
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit, f"more than {limit} bytes")
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                self.body_was_read = True
+                return b"".join(chunks)
+            allowed_s = _BODY_GRACE_S + size / _BODY_BYTES_PER_S_MIN
+            wait_s = started + allowed_s - time.monotonic()
+            try:
+                message = await asyncio.wait_for(self._receive(), max(wait_s, 0.0))
+            except TimeoutError:
+                raise RequestTimeout(
+                    f"the body did not come in time: {size} bytes after {allowed_s:.0f} s",
+                    expected=f"at least {_BODY_BYTES_PER_S_MIN} bytes a second",
+                    got=f"{size} bytes in {allowed_s:.0f} s",
+                ) from None
+
+    # -- work --------------------------------------------------------------------------------------
+    async def off_loop(self, byte_count: int, function: Callable[..., T], *arguments: Any) -> T:
+        """`function(*arguments)`, in a worker thread where it works on many bytes: nothing slow
+        runs on the event loop."""
+        if byte_count <= _INLINE_BYTES_MAX:
+            return function(*arguments)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.state.workers, function, *arguments)
+
+    def begin_work(self) -> None:
+        """From here until `end_work` the running task is cancelled when the client goes away."""
+        task = asyncio.current_task()
+        if self._connection is not None and task is not None:
+            self._connection.on_client_gone = task.cancel
+
+    def end_work(self) -> None:
+        if self._connection is not None:
+            self._connection.on_client_gone = None
+
+    @property
+    def is_client_gone(self) -> bool:
+        return self._connection is not None and self._connection.transport.is_closing()
+
+    @property
+    def has_pipelined_requests(self) -> bool:
+        """Whether the heads of further requests were read from the connection."""
+        return self._connection is not None and bool(self._connection.pipeline)
+
+
+def _too_large(limit: int, got: str) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"expected a body of at most {limit} bytes, got {got}",
+        expected=f"at most {limit} bytes",
+        got=got,
+    )

@@ -1,0 +1,196 @@
+"""The ASGI application: what every request passes on its way to a route and back.
+
+Routes return answers or raise errors of the tree; here they become bodies. Nothing else of a
+framework is in between: no middleware stack, and for a request one task, which uvicorn made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.routing import Router
+from starlette.types import Message, Receive, Scope, Send
+
+from pelton.errors import (
+    Error,
+    Internal,
+    InvalidInput,
+    MethodNotAllowed,
+    RequestTimeout,
+    RouteNotFound,
+    UnsupportedMediaType,
+)
+from pelton.http._answers import Answer, Header, error_answer
+from pelton.http._exchange import ClientGone, Exchange
+from pelton.http._identity import request_id_of
+from pelton.http._routes import routes
+from pelton.http.state import ServerState
+
+__all__ = ["Application"]
+
+_LOG: Final = logging.getLogger("pelton.http")
+# Read and dropped behind a refused request, so that its answer is not lost to a reset.
+_DISCARDED_BYTES_MAX: Final = 64 << 10
+_DISCARD_S_MAX: Final = 1.0
+
+
+class Application:
+    """Serves the models of `state`."""
+
+    def __init__(self, state: ServerState) -> None:
+        self.state = state
+        self._router = Router(routes(), redirect_slashes=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # no lifespan events; an upgrade is not offered
+            return
+        self.state.accepted += 1
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self.state.answered += 1
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        request_id = request_id_of(headers.get(b"x-request-id"))
+        exchange = Exchange(scope, receive, self.state, headers, request_id)
+        try:
+            answer = await self._answer(exchange, scope)
+        except ClientGone:
+            _log_client_gone(exchange)
+            return
+        except asyncio.CancelledError:
+            if not exchange.is_client_gone:
+                raise
+            _log_client_gone(exchange)
+            return
+        try:
+            await self._send(exchange, answer, receive, send)
+        except OSError:  # the client went away while the answer was written
+            _log_client_gone(exchange)
+
+    async def _answer(self, exchange: Exchange, scope: Scope) -> Answer:
+        try:
+            _check_host(scope)
+            return await self._route(exchange, scope)
+        except Error as error:
+            if error.http_status >= 500 and error.http_status != 503:
+                _log_failure(exchange, error)
+            return self._refuse(exchange, error)
+        except ClientGone:
+            raise
+        except Exception as error:
+            _log_failure(exchange, error)
+            return self._refuse(exchange, Internal(repr(error)))
+
+    async def _route(self, exchange: Exchange, scope: Scope) -> Answer:
+        """Starlette finds the endpoint, which leaves its answer here."""
+        scope["app"] = self
+        scope["pelton.exchange"] = exchange
+        answers: list[Answer] = []
+        scope["pelton.answer"] = answers.append
+        try:
+            await self._router(scope, _never_receive, _never_send)
+        except HTTPException as error:
+            method, path = scope["method"], exchange.path[:256]
+            if error.status_code == 405:
+                allowed = (error.headers or {}).get("Allow", "")
+                refused = MethodNotAllowed(
+                    "Method Not Allowed", expected=_ordered(allowed), got=method
+                )
+                raise refused from None
+            raise RouteNotFound("Not Found", got=f"{method} {path}") from None
+        return answers[0]
+
+    def _refuse(self, exchange: Exchange, error: Error) -> Answer:
+        accept = exchange.headers.get(b"accept", b"")
+        if not accept:
+            # Who sends msgpack and asks for nothing reads msgpack.
+            accept = exchange.headers.get(b"content-type", b"")
+        answer = error_answer(
+            error, path=exchange.path, request_id=exchange.request_id, accept=accept
+        )
+        if isinstance(error, MethodNotAllowed) and error.expected is not None:
+            answer.headers.append((b"allow", error.expected.encode()))
+        elif isinstance(error, UnsupportedMediaType):
+            name = b"accept-encoding" if error.field == "Content-Encoding" else b"accept-post"
+            answer.headers.append((name, (error.expected or "").encode()))
+        elif isinstance(error, RequestTimeout):
+            answer.headers.append((b"connection", b"close"))
+        return answer
+
+    async def _send(self, exchange: Exchange, answer: Answer, receive: Receive, send: Send) -> None:
+        unread = exchange.has_large_unread_body
+        headers: list[Header] = [
+            *answer.headers,
+            (b"content-length", b"%d" % answer.content_length),
+            (b"x-request-id", exchange.request_id.encode()),
+        ]
+        drains = self.state.draining and not exchange.has_pipelined_requests
+        if (unread or drains) and (b"connection", b"close") not in headers:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        body = answer.chunks[0] if len(answer.chunks) == 1 else b"".join(answer.chunks)
+        if unread:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await _discard(receive)
+            body = b""
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _discard(receive: Receive) -> None:
+    """Read some of a body that nobody wants: closing a socket with unread bytes resets it, and a
+    client still sending would not see the answer."""
+    discarded = 0
+    try:
+        async with asyncio.timeout(_DISCARD_S_MAX):
+            while discarded < _DISCARDED_BYTES_MAX:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+                discarded += len(message.get("body", b""))
+    except TimeoutError:
+        return
+
+
+def _check_host(scope: Scope) -> None:
+    """HTTP/1.1 asks for exactly one Host (RFC 9112, section 3.2); llhttp does not look."""
+    count = sum(name == b"host" for name, _ in scope["headers"])
+    if count != 1 and (count or scope["http_version"] == "1.1"):
+        raise InvalidInput(
+            f"expected one Host header, got {count}",
+            field="Host",
+            expected="one Host header",
+            got=str(count),
+        )
+
+
+def _ordered(methods: str) -> str:
+    return ", ".join(sorted(method.strip() for method in methods.split(",")))
+
+
+def _log_client_gone(exchange: Exchange) -> None:
+    _LOG.info(
+        "client gone: %s", exchange.path, extra={"request_id": exchange.request_id, "status": 499}
+    )
+
+
+def _log_failure(exchange: Exchange, error: Exception) -> None:
+    _LOG.error(
+        "%s failed: %s",
+        exchange.path,
+        error,
+        exc_info=None if isinstance(error, Error) and not isinstance(error, Internal) else error,
+        extra={"request_id": exchange.request_id},
+    )
+
+
+async def _never_receive() -> Message:
+    raise AssertionError("endpoints read through their Exchange")
+
+
+async def _never_send(message: Message) -> None:
+    raise AssertionError(f"endpoints return their answer, they do not send {message['type']}")

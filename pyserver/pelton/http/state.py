@@ -1,0 +1,121 @@
+"""What the routes of one server share: its models, limits, and whether it is draining."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from pelton.codec.types import DecodeLimits
+from pelton.errors import InvalidSettings, ModelNotFound, Unavailable
+from pelton.metrics import Histogram, ProcessSnapshot
+from pelton.model import Model
+from pelton.settings import Settings
+
+__all__ = ["LAG_PERIOD_S", "ServerState"]
+
+#: How often the event loop's lag is measured.
+LAG_PERIOD_S: Final = 1.0
+_WORKERS: Final = 2
+_NAME_BYTES_MAX: Final = 255
+_RESERVED_NAMES: Final = (".", "..", "stats")
+_FORBIDDEN: Final = frozenset("/\\@%?#")
+
+
+class ServerState:
+    """Used on the server's event loop only, but for `accepted` and `answered`, which others may
+    read."""
+
+    def __init__(self, models: Mapping[str, Model], settings: Settings) -> None:
+        self.models = {_checked_name(name): model for name, model in models.items()}
+        self.settings = settings
+        self.limits = DecodeLimits(
+            body_bytes_max=settings.body_bytes_max,
+            head_bytes_max=min(16 << 20, settings.body_bytes_max),
+        )
+        self.draining = False
+        self.accepted = 0  # requests whose head was read
+        self.answered = 0  # of those, the ones that are over
+        self.connection_count = 0
+        self.loop_lag = Histogram()
+        # For bodies that take long to read or write; threads start when first used.
+        self.workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="pelton-codec")
+        self._lag_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def in_flight(self) -> int:
+        return self.accepted - self.answered
+
+    @property
+    def ready(self) -> bool:
+        return not self.draining and all(model.ready for model in self.models.values())
+
+    def model(self, name: str, version: str | None = None) -> Model:
+        """Raises `ModelNotFound` for an unknown name or version."""
+        model = self.models.get(name)
+        if model is None:
+            shown = name if len(name.encode()) <= _NAME_BYTES_MAX else name[:64] + "…"
+            raise ModelNotFound(f"there is no model {shown!r}", model=shown)
+        if version is not None and version != model.version:
+            raise ModelNotFound(
+                f"model {name!r} has no version {version[:64]!r}; its version is {model.version}",
+                model=name,
+                version=version[:64],
+            )
+        return model
+
+    def ready_model(self, name: str, version: str | None = None) -> Model:
+        """`model`, or `Unavailable` where it is closed."""
+        model = self.model(name, version)
+        if not model.ready:
+            raise Unavailable(f"model {name!r} is not ready", model=name)
+        return model
+
+    def snapshot(self) -> ProcessSnapshot:
+        """What a scrape of the metrics shows."""
+        models = [model.snapshot(name) for name, model in self.models.items()]
+        return ProcessSnapshot(
+            models=models,
+            loop_lag=self.loop_lag.snapshot(),
+            connections=self.connection_count,
+            requests_in_flight=self.in_flight,
+        )
+
+    def watch_loop(self) -> None:
+        """Begin to measure how late the running loop's timers are."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + LAG_PERIOD_S
+
+        def tick() -> None:
+            nonlocal due
+            now = loop.time()
+            self.loop_lag.observe(max(0.0, now - due))
+            due = now + LAG_PERIOD_S
+            self._lag_timer = loop.call_at(due, tick)
+
+        self._lag_timer = loop.call_at(due, tick)
+
+    def close(self) -> None:
+        """Stop measuring and end the workers. The models are their owner's to close."""
+        if self._lag_timer is not None:
+            self._lag_timer.cancel()
+        self.workers.shutdown(wait=False, cancel_futures=True)
+
+
+def _checked_name(name: str) -> str:
+    """A name that fits into a path and is no route's own word. Raises `InvalidSettings`."""
+    bad = (
+        not 0 < len(name.encode(errors="replace")) <= _NAME_BYTES_MAX
+        or name in _RESERVED_NAMES
+        or not name.isprintable()
+        or not _FORBIDDEN.isdisjoint(name)
+    )
+    if bad:
+        raise InvalidSettings(
+            f"the model name {name[:64]!r}: expected 1 to {_NAME_BYTES_MAX} bytes without "
+            f"control characters and {' '.join(sorted(_FORBIDDEN))}, and none of "
+            f"{', '.join(_RESERVED_NAMES)}",
+            field="name",
+        )
+    return name
