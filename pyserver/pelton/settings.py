@@ -54,6 +54,7 @@ class Key:
     low: float = 0
     high: float = math.inf
     choices: tuple[str, ...] = ()
+    default_shown: str = ""  # where the default is worked out
 
     @property
     def variable(self) -> str:
@@ -134,7 +135,14 @@ _CONVERT: Final[Mapping[str, Callable[[object], Any]]] = {
 _KEYS: Final = (
     Key("host", "str", "address to listen on"),
     Key("port", "int", "port to listen on; 0 takes a free one", 0, 65535),
-    Key("threads", "int", "threads of the engine; default: the CPUs this process may use", 1, 1024),
+    Key(
+        "threads",
+        "int",
+        "threads of the engine",
+        1,
+        1024,
+        default_shown="the CPUs this process may use",
+    ),
     Key("quantize", "choice", "weights of the compiled plan", choices=QUANTIZE_SUPPORTED),
     Key("engine", "choice", "what runs the models", choices=ENGINES_SUPPORTED),
     Key("log_format", "choice", "how log lines look", choices=("text", "json")),
@@ -163,7 +171,12 @@ _KEYS: Final = (
         86_400,
     ),
     Key("drain_s_max", "float", "longest time to finish accepted requests", 0, 86_400),
-    Key("cache_dir", "str", "folder of compiled plans"),
+    Key(
+        "cache_dir",
+        "str",
+        "folder of compiled plans",
+        default_shown="$XDG_CACHE_HOME/pelton",
+    ),
     Key("plan_cache_bytes_max", "int", "most bytes of compiled plans kept", 0, 1 << 50),
 )
 #: Every key, by name.

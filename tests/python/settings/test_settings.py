@@ -45,7 +45,7 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("key", KEYS.values(), ids=lambda key: key.name)
 def test_every_key_is_read_from_file_environment_and_flag(key, tmp_path: Path) -> None:
-    value: object = {"int": 7, "float": 7.5, "str": "7.example"}.get(key.kind, None)
+    value: object = {"int": 7, "float": 7.5, "str": "7.example"}.get(key.kind)
     if key.choices:
         value = key.choices[-1]
     text = f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,385 @@
+"""The command line: serve, compile, inspect, run, doctor.
+
+Exit codes: 0 done, 1 it failed and stderr says why in one line, 2 wrong usage. With `--json` stdout
+carries one JSON document and nothing else. What a command needs is imported by that command: the
+start of a server is measured against nothing but the imports of its libraries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gc
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from pelton.errors import Error, InvalidInput, InvalidSettings
+from pelton.settings import KEYS, QUANTIZE_SUPPORTED, Settings, load_settings
+
+if TYPE_CHECKING:
+    from pelton.model import Model
+
+__all__ = ["main"]
+
+_DONE: Final = 0
+_FAILED: Final = 1
+_USAGE: Final = 2
+_MODEL_HELP: Final = "a folder with a Hugging Face encoder, or a compiled .plan"
+_PREVIEW_VALUES: Final = 6
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except InvalidSettings as error:
+        return _fail(error.message, _USAGE)
+    except Error as error:
+        return _fail(error.message, _FAILED)
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED
+    except OSError as error:
+        return _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), _FAILED)
+    except KeyboardInterrupt:
+        return _fail("interrupted", _FAILED)
+
+
+def _fail(message: str, code: int) -> int:
+    print("pelton: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line on stderr for wrong usage, as for everything else."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(_USAGE)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="pelton",
+        description="An inference server with its own native engine.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=_Version())
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_serve(commands)
+    _add_compile(commands)
+    _add_inspect(commands)
+    _add_run(commands)
+    _add_doctor(commands)
+    return parser
+
+
+class _Version(str):
+    """Looked up when shown: reading the distribution's metadata is slow."""
+
+    __slots__ = ()
+
+    def __mod__(self, _: object) -> str:
+        from importlib.metadata import version
+
+        return f"pelton {version('pelton')}"
+
+
+def _command(commands: Any, name: str, about: str, run: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=about, description=about, allow_abbrev=False
+    )
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _add_serve(commands: Any) -> None:
+    parser = _command(commands, "serve", "serve models over HTTP", _serve)
+    parser.add_argument("models", nargs="+", metavar="[NAME=]MODEL", help=_MODEL_HELP)
+    parser.add_argument("--config", metavar="FILE.toml", help="settings (default: pelton.toml)")
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    for key in KEYS.values():
+        expected = "|".join(key.choices) if key.choices else key.kind.upper()
+        default = key.default_shown or str(defaults[key.name])
+        parser.add_argument(
+            key.flag,
+            dest=f"key_{key.name}",
+            metavar=expected,
+            help=f"{key.about} (default: {default})",
+        )
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    """The settings of a command: its own flags over everything else."""
+    flags = {
+        name.removeprefix("key_"): value
+        for name, value in vars(arguments).items()
+        if name.startswith("key_")
+    }
+    return load_settings(config=getattr(arguments, "config", None), flags=flags, search=True)
+
+
+def _named_models(given: Sequence[str]) -> dict[str, str]:
+    """NAME=MODEL and MODEL as paths by name. A path may hold "=": what is before the first one is
+    a name only if it is no part of an existing path."""
+    from pelton.model import default_name
+
+    paths: dict[str, str] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not equals or os.path.exists(text) or os.sep in name:
+            name, path = default_name(text), text
+        if name in paths:
+            raise InvalidSettings(f"two models are named {name!r}; write NAME=MODEL", field="name")
+        if not name or not path:
+            raise InvalidSettings(f"expected NAME=MODEL, got {text!r}", field="name")
+        paths[name] = path
+    return paths
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    import threading
+
+    from pelton._logs import configure_logging
+
+    # What lives until the end is made now; the server switches collection on again when it listens.
+    gc.disable()
+    settings = _settings(arguments)
+    configure_logging(settings.log_format, settings.log_level)
+    loading = _Loading(_named_models(arguments.models), settings)
+    # Mapping the plan and checking its sums go on while the web stack is imported.
+    thread = threading.Thread(target=loading.run, name="pelton-load")
+    thread.start()
+    try:
+        from pelton.app import bind, serve
+
+        sock = bind(settings.host, settings.port)
+    finally:
+        thread.join()
+    models = loading.result()
+    try:
+        drained = serve(models, settings, sock)
+    finally:
+        for model in models.values():
+            model.close()
+    return _DONE if drained else _fail("stopped before every request was answered", _FAILED)
+
+
+class _Loading:
+    """Loads models in a thread of its own; `result` gives them, or raises what went wrong."""
+
+    def __init__(self, paths: Mapping[str, str], settings: Settings) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._models: dict[str, Model] = {}
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            from pelton.model import load
+
+            for name, path in self._paths.items():
+                self._models[name] = load(path, name=name, settings=self._settings)
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> dict[str, Model]:
+        if self._error is not None:
+            for model in self._models.values():
+                model.close()
+            raise self._error
+        return self._models
+
+
+def _add_compile(commands: Any) -> None:
+    parser = _command(commands, "compile", "compile a model to a plan file", _compile)
+    parser.add_argument("model", metavar="MODEL", help="a folder with a Hugging Face encoder")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE.plan")
+    parser.add_argument("--quantize", choices=QUANTIZE_SUPPORTED, default="none")
+    parser.add_argument("--json", action="store_true", help="print what was made as JSON")
+
+
+def _compile(arguments: argparse.Namespace) -> int:
+    from pelton._progress import progress_bar
+    from pelton.compiler import CompileSettings, compile_model
+    from pelton.model import default_name
+
+    output: str = arguments.output
+    if not output.endswith(".plan"):
+        raise InvalidSettings(
+            f"-o: expected a name ending in .plan, got {output!r}", field="output"
+        )
+    settings = CompileSettings(name=default_name(arguments.model), quantize=arguments.quantize)
+    with progress_bar(f"compiling {settings.name}", _written_share(arguments.model, output)):
+        path = compile_model(arguments.model, output, settings)
+    made = {"plan": os.fspath(path), "bytes": os.path.getsize(path)}
+    _show(arguments, made, f"{made['plan']}: {made['bytes']} bytes")
+    return _DONE
+
+
+def _written_share(model: str, output: str) -> Callable[[], float]:
+    """The share of the plan that is on disk: its weights are about as large as the source's, and it
+    is written beside its final name first."""
+    folder, name = os.path.split(os.path.abspath(output))
+    try:
+        expected = os.path.getsize(os.path.join(model, "model.safetensors"))
+    except OSError:
+        expected = 0
+
+    def share() -> float:
+        try:
+            sizes = [
+                entry.stat().st_size
+                for entry in os.scandir(folder)
+                if entry.name.startswith(name + ".") and entry.name.endswith(".tmp")
+            ]
+        except OSError:
+            return 0.0
+        return max(sizes, default=0) / expected if expected else 0.0
+
+    return share
+
+
+def _add_inspect(commands: Any) -> None:
+    parser = _command(commands, "inspect", "show what a model takes, gives and runs", _inspect)
+    parser.add_argument("model", metavar="MODEL", help=_MODEL_HELP)
+    parser.add_argument("--verify", action="store_true", help="check every weight's checksum")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from pelton.model import describe, open_model_plan
+
+    plan = open_model_plan(arguments.model, _settings(arguments))
+    if arguments.verify:
+        plan.verify_weights()
+    facts = describe(plan)
+    facts["verified"] = bool(arguments.verify)
+    _show(arguments, facts, "\n".join(_inspect_lines(facts)))
+    return _DONE
+
+
+def _inspect_lines(facts: Mapping[str, Any]) -> list[str]:
+    lines = [f"{facts['name']}: {facts['batching']} plan of {facts['file_bytes']} bytes"]
+    for kind in ("inputs", "alternative_inputs", "outputs"):
+        lines += [
+            f"  {kind[:-1].replace('_', ' ')} {t['name']}: {t['datatype']} {t['shape']}"
+            for t in facts[kind]
+        ]
+    lines.append(f"  weights: {facts['weight_bytes']} bytes, quantization {facts['quantization']}")
+    error = facts["error"]
+    lines.append(f"  error: {error.get('value')} (basis: {error.get('basis')})")
+    lines += [f"  {name}: {value}" for name, value in facts["limits"].items()]
+    lines.append("  ops (all run natively):")
+    lines += [f"    {count:4d} {op}" for op, count in facts["ops"].items()]
+    return lines
+
+
+def _add_run(commands: Any) -> None:
+    parser = _command(commands, "run", "run a model once", _run)
+    parser.add_argument("model", metavar="MODEL", help=_MODEL_HELP)
+    parser.add_argument("--text", action="append", default=[], help="a text; may be repeated")
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a tensor: a .npy file, or JSON such as x='[[1, 2]]'; may be repeated",
+    )
+    parser.add_argument("-o", "--output", metavar="OUT.npz|-", help="where the outputs go")
+    parser.add_argument("--truncate", action="store_true", help="cut texts over the limit")
+    parser.add_argument("--threads", dest="key_threads", metavar="INT", help=KEYS["threads"].about)
+    parser.add_argument("--json", action="store_true", help="print the outputs as JSON")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if bool(arguments.text) == bool(arguments.input):
+        raise InvalidSettings("expected either --text or --input, at least once", field="input")
+    if arguments.json and arguments.output == "-":
+        raise InvalidSettings("--json and -o - both want stdout", field="output")
+    inputs: dict[str, Any] = {"text": arguments.text} if arguments.text else {}
+    for given in arguments.input:
+        name, value = _read_input(given)
+        inputs[name] = value
+    from pelton.model import load
+
+    with load(arguments.model, truncate=arguments.truncate, settings=_settings(arguments)) as model:
+        outputs = model.run(inputs)
+    _write_outputs(arguments, outputs)
+    return _DONE
+
+
+def _read_input(given: str) -> tuple[str, Any]:
+    name, equals, value = given.partition("=")
+    if not equals or not name:
+        raise InvalidSettings(f"--input: expected NAME=VALUE, got {given!r}", field="input")
+    if value.lstrip()[:1] in ("[", "{") or not value.endswith(".npy"):
+        try:
+            return name, json.loads(value)
+        except ValueError as error:
+            raise InvalidInput(
+                f"--input {name}: expected a .npy file or JSON: {error}", tensor=name
+            ) from None
+    import numpy as np
+
+    try:
+        return name, np.load(value, allow_pickle=False)
+    except ValueError as error:
+        raise InvalidInput(f"--input {name}: {value}: {error}", tensor=name) from None
+
+
+def _write_outputs(arguments: argparse.Namespace, outputs: Mapping[str, Any]) -> None:
+    import numpy as np
+
+    if arguments.output == "-":
+        np.savez(sys.stdout.buffer, **outputs)
+        return
+    if arguments.output is not None:
+        with open(arguments.output, "wb") as file:  # savez would add a suffix to a bare name
+            np.savez(file, **outputs)
+    document = {
+        name: {"shape": list(array.shape), "dtype": str(array.dtype), "data": array.tolist()}
+        for name, array in outputs.items()
+    }
+    lines = [f"{name}: {array.dtype} {list(array.shape)}" for name, array in outputs.items()]
+    if arguments.output is None:
+        lines = [
+            line + "\n" + "\n".join("  " + _preview(row) for row in array)
+            for line, array in zip(lines, outputs.values(), strict=True)
+        ]
+    _show(arguments, document, "\n".join(lines))
+
+
+def _preview(row: Any) -> str:
+    flat = row.reshape(-1)
+    values = " ".join(f"{value:.6g}" for value in flat[:_PREVIEW_VALUES].tolist())
+    return values + (" …" if flat.size > _PREVIEW_VALUES else "")
+
+
+def _add_doctor(commands: Any) -> None:
+    parser = _command(commands, "doctor", "show what this machine offers to the engine", _doctor)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from pelton._doctor import facts, lines
+    from pelton.bridge import cpu_features, kernel_variants
+
+    found = facts() | {"cpu_features": cpu_features(), "kernel_variants": kernel_variants()}
+    _show(arguments, found, "\n".join(lines(found)))
+    return _DONE
+
+
+def _show(arguments: argparse.Namespace, document: Any, text: str) -> None:
+    """The one thing on stdout: JSON where it was asked for, else text."""
+    if arguments.json:
+        print(json.dumps(document, ensure_ascii=False))
+    elif text:
+        print(text)
+    sys.stdout.flush()
