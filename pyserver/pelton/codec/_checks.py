@@ -38,6 +38,10 @@ class Where:
     field: str
     tensor: str | None = None
 
+    def __str__(self) -> str:
+        place = self.field or "the body"
+        return place if self.tensor is None else f"{place} (tensor {self.tensor!r})"
+
     def at(self, member: str) -> Where:
         return Where(f"{self.field}.{member}" if self.field else member, self.tensor)
 
@@ -49,12 +53,9 @@ class Where:
 
     def bad(self, expected: str, got: str, offset: int | None = None) -> InvalidInput:
         """The error that says what was expected here and what came."""
-        subject = self.field or "the body"
-        if self.tensor is not None:
-            subject += f" (tensor {self.tensor!r})"
         tail = "" if offset is None else f", at byte {offset}"
         return InvalidInput(
-            f"{subject}: expected {expected}, got {got}{tail}",
+            f"{self}: expected {expected}, got {got}{tail}",
             field=self.field or None,
             tensor=self.tensor,
             expected=expected,
@@ -64,7 +65,7 @@ class Where:
 
     def refused(self, reason: str) -> InvalidInput:
         """The error for something understood but not allowed."""
-        return InvalidInput(f"{self.field}: {reason}", field=self.field or None, tensor=self.tensor)
+        return InvalidInput(f"{self}: {reason}", field=self.field or None, tensor=self.tensor)
 
 
 def _shorten(text: str) -> str:

@@ -136,6 +136,7 @@ class _Scan:
         self._nodes = 0
         self._objects = 0
         self._containers = 0
+        self._extensions = 0
         self._entries = 0
         # Of each open container: how many items are still to come, and the keys seen of a map.
         self._left = [1]
@@ -147,7 +148,7 @@ class _Scan:
         while self._left:
             keys = self._keys[-1]
             if keys is None:
-                position = self._scalars(position)
+                position = self._leaves(position)
             if not self._left[-1]:
                 self._left.pop()
                 self._keys.pop()
@@ -159,40 +160,49 @@ class _Scan:
         if position != len(self._body):
             raise _bad(f"{len(self._body) - position} bytes follow the value", position)
 
-    def _scalars(self, position: int) -> int:
-        """Step over the scalars that come next in the innermost container, an array or the root."""
+    def _leaves(self, position: int) -> int:
+        """Step over the scalars and short strings that come next in an array, or at the root."""
         body, end, left = self._body, len(self._body), self._left[-1]
-        before = left
-        while left and position < end and (size := _SCALAR_BYTES[body[position]]):
+        before, strings = left, 0
+        while left and position < end:
+            tag = body[position]
+            size = _SCALAR_BYTES[tag]
+            if not size:
+                if not 0xA0 <= tag <= 0xBF:
+                    break
+                size = tag - 0x9F
+                strings += 1
             if position + size > end:
                 break  # `_value` says what is missing
             position += size
             left -= 1
         self._left[-1] = left
-        self._count(before - left, position)
+        self._count(before - left, strings, position)
         return position
 
     def _value(self, position: int) -> int:
         kind, length, start, code = token = _token(self._body, position)
-        self._count(1, position)
         if kind in ("array", "map"):
+            self._count(1, 0, position)
             return self._container(token, position)
-        if kind != "scalar":
-            self._objects += 1
-            if self._objects > self._limits.containers_max:
-                self._refuse("strings and blobs", self._limits.containers_max, position)
-        if kind == "str":
-            if length > self._limits.string_bytes_max:
-                raise _bad(f"a str has more than {self._limits.string_bytes_max} bytes", position)
-            _check_text(self._body[start : start + length], start)
-        elif kind == "ext" and code != TENSOR_EXT:
-            raise _bad(f"extension type {code:#x} is not {TENSOR_EXT:#x}", position)
+        self._count(1, kind != "scalar", position)
+        if kind == "str" and length > self._limits.string_bytes_max:
+            raise _bad(f"a str has more than {self._limits.string_bytes_max} bytes", position)
+        if kind == "ext":
+            if code != TENSOR_EXT:
+                raise _bad(f"extension type {code:#x} is not {TENSOR_EXT:#x}", position)
+            self._extensions += 1
+            if self._extensions > self._limits.tensors_max:
+                self._refuse("extensions", self._limits.tensors_max, position)
         return start + length
 
-    def _count(self, nodes: int, position: int) -> None:
+    def _count(self, nodes: int, objects: int, position: int) -> None:
         self._nodes += nodes
+        self._objects += objects
         if self._nodes > self._limits.nodes_max:
             self._refuse("values", self._limits.nodes_max, position)
+        if self._objects > self._limits.containers_max:
+            self._refuse("strings and blobs", self._limits.containers_max, position)
 
     def _refuse(self, what: str, count_max: int, position: int) -> NoReturn:
         raise PayloadTooLarge(
@@ -221,7 +231,7 @@ class _Scan:
                     position,
                 )
         elif (run := _number_run(self._body, token)) is not None:
-            self._count(length, position)
+            self._count(length, 0, position)
             return start + run.size
         self._left.append(length)
         self._keys.append(set() if is_map else None)
@@ -234,16 +244,15 @@ class _Scan:
         if length > self._limits.name_bytes_max:
             raise _bad(f"a map key has more than {self._limits.name_bytes_max} bytes", position)
         key = bytes(self._body[start : start + length])
-        _check_text(key, start)
         if key in keys:
-            raise _bad(f"the key {key.decode()!r} comes twice in one map", position)
+            raise _bad(f"the key {_text(key, start)!r} comes twice in one map", position)
         keys.add(key)
         return start + length
 
 
-def _check_text(text: bytes | memoryview, start: int) -> None:
+def _text(raw: bytes | memoryview, start: int) -> str:
     try:
-        str(text, "utf-8")
+        return str(raw, "utf-8")
     except UnicodeDecodeError as error:
         raise _bad("a str or key is not UTF-8", start + error.start) from None
 
@@ -272,7 +281,7 @@ def _number_run(body: memoryview, token: _Token) -> _Run | None:
 
 
 class _Reader:
-    """Builds the values of a body that `_Scan` let pass, and so needs no checks of its own."""
+    """Builds the values of a body that `_Scan` let pass; what is left to check is UTF-8."""
 
     def __init__(self, body: memoryview) -> None:
         self._body = body
@@ -290,7 +299,7 @@ class _Reader:
             return self._read_array(token)
         self._position = end
         if kind == "str":
-            return str(body[start:end], "utf-8")
+            return _text(body[start:end], start)
         if kind == "scalar":
             return _scalar(body, position)
         return Blob(body[start:end], start, code)
@@ -312,12 +321,12 @@ class _Reader:
             self._position += size
             return _scalar(self._body, position)
         value = self.read()
-        return bytes(value.raw) if isinstance(value, Blob) and value.code is None else value
+        return bytes(value.raw) if type(value) is Blob and value.code is None else value
 
     def _read_key(self) -> str:
         _, length, start, _ = _token(self._body, self._position)
         self._position = start + length
-        return str(self._body[start : self._position], "utf-8")
+        return _text(self._body[start : self._position], start)
 
 
 def _scalar(body: memoryview, position: int) -> Any:

@@ -142,7 +142,7 @@ FORMATS = ("binary", "json", "msgpack")
         [1, 2, 3],
         (True, False),
         range(3),
-        memoryview(np.arange(3, dtype=np.uint8)),
+        np.arange(3, dtype=np.uint8).data,
     ],
 )
 def test_numbers_go_out_and_come_back(connect: Connect, form: str, value: Any) -> None:

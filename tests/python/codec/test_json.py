@@ -190,32 +190,32 @@ def test_bounds_the_digits_of_a_number() -> None:
             parse(body)
 
 
-MEGABYTE = 1 << 20
+SIZE = 1 << 18
 HOSTILE = {
-    "open brackets": b"[" * MEGABYTE,
-    "open objects": b'{"":' * (MEGABYTE // 4),
-    "unterminated string of escaped quotes": b'"' + b'\\"' * (MEGABYTE // 2),
-    "empty strings": b'""' * (MEGABYTE // 2),
-    "backslashes": b"\\" * MEGABYTE,
-    "broken surrogates": b'"\\ud8' + b"\\" * MEGABYTE,
-    "literals": b"Inf" * (MEGABYTE // 3),
-    "a literal, then quotes": b"[Inf," + b'"' * MEGABYTE,
-    "a literal, then its first letter": b"[Inf," + b"I" * MEGABYTE,
-    "digits": b"1" * MEGABYTE,
-    "empty arrays": b"[" + b",".join([b"[]"] * (MEGABYTE // 3)) + b"]",
-    "two letters": b"[" + b",".join([b'"ab"'] * (MEGABYTE // 5)) + b"]",
-    "commas": b"," * MEGABYTE,
+    "open brackets": b"[" * SIZE,
+    "open objects": b'{"":' * (SIZE // 4),
+    "unterminated string of escaped quotes": b'"' + b'\\"' * (SIZE // 2),
+    "empty strings": b'""' * (SIZE // 2),
+    "backslashes": b"\\" * SIZE,
+    "broken surrogates": b'"\\ud8' + b"\\" * SIZE,
+    "literals": b"Inf" * (SIZE // 3),
+    "a literal, then quotes": b"[Inf," + b'"' * SIZE,
+    "a literal, then its first letter": b"[Inf," + b"I" * SIZE,
+    "digits": b"1" * SIZE,
+    "empty arrays": b"[" + b",".join([b"[]"] * (SIZE // 3)) + b"]",
+    "two letters": b"[" + b",".join([b'"ab"'] * (SIZE // 5)) + b"]",
+    "commas": b"," * SIZE,
 }
 
 
 @pytest.mark.parametrize("name", [*HOSTILE])
-def test_a_hostile_megabyte_takes_bounded_time_and_memory(name: str) -> None:
+def test_a_hostile_body_takes_bounded_time_and_memory(name: str) -> None:
     body = HOSTILE[name]
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.thread_time()
     with contextlib.suppress(Error):
         parse(body)
-    seconds = time.perf_counter() - started
+    seconds = time.thread_time() - started
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert seconds < 5  # a quadratic scan takes minutes
@@ -228,9 +228,9 @@ def test_large_flat_arrays_cost_little_more_than_the_parse() -> None:
     def best(run: Any) -> float:
         times = []
         for _ in range(5):
-            started = time.perf_counter()
+            started = time.thread_time()
             run()
-            times.append(time.perf_counter() - started)
+            times.append(time.thread_time() - started)
         return min(times)
 
     assert best(lambda: parse(body)) < 4 * best(lambda: json.loads(body))
