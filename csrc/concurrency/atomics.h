@@ -43,6 +43,8 @@ struct StdAtomics {
     return futex_wait(&word, expected, timeout_ns);
   }
   static void wake(const Atomic<uint32_t>& word, int count) { futex_wake(&word, count); }
+  // How often a waiter looks before it thinks of sleeping: about a microsecond.
+  static constexpr int kPausesMin = 64;
   // Tells the CPU that this is a spin loop.
   static void pause() {
 #if defined(__x86_64__)

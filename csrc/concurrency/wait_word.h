@@ -17,8 +17,7 @@ namespace pelton {
 
 // How long a waiter may spin before it sleeps.
 struct SpinLimits {
-  int64_t spin_ns_max = 0;  // 0: only kPausesMin pauses
-  static constexpr int kPausesMin = 64;
+  int64_t spin_ns_max = 0;  // 0: only Atomics::kPausesMin pauses
 };
 // Nanoseconds of CLOCK_MONOTONIC: spinning is about this machine's real time, never about a test's
 // clock.
@@ -52,7 +51,7 @@ class BasicWaitWord {
   // Returns when `value` or a later one has been published; false when timeout_ns (kNoTimeout:
   // none) ran out first.
   bool wait_for(uint32_t value, const SpinLimits& limits, int64_t timeout_ns = kNoTimeout) {
-    for (int i = 0; i < SpinLimits::kPausesMin; ++i) {
+    for (int i = 0; i < Atomics::kPausesMin; ++i) {
       if (reached(value)) return true;
       Atomics::pause();
     }
