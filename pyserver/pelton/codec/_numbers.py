@@ -24,30 +24,29 @@ __all__ = [
 ]
 
 _FLOAT_NAMES: Final = {"FP16": "16-bit", "BF16": "BF16", "FP32": "32-bit", "FP64": "64-bit"}
-#: Decimal digits to try, from those that every value of the format survives to those that tell all
-#: of its values apart.
-_DIGITS: Final = {"FP16": range(3, 6), "BF16": range(2, 5), "FP32": range(6, 10)}
+#: Decimal digits to try: up to those that tell all values apart, from those that the coarsest of
+#: its values near 1 need (the subnormal ones of FP16 need one; those of the others are far from 1).
+_DIGITS: Final = {"FP16": range(1, 6), "BF16": range(2, 5), "FP32": range(6, 10)}
 #: Powers of ten that float64 holds exactly; a quotient of two exact numbers is rounded only once.
 _POWERS: Final = 10.0 ** np.arange(23)
+#: Below this many floats one after the other, as NumPy prints them, costs less than all at once.
+_ALL_AT_ONCE_MIN: Final = 128
 
 
 def from_elements(
     elements: list[Any], datatype: DataType, where: Where, *, infinities: bool
 ) -> npt.NDArray[Any]:
-    """A flat array in storage dtype from parsed numbers or booleans.
+    """A flat array in storage dtype from parsed numbers or booleans. Not for BYTES.
 
     Every element must be of the datatype's own kind and in its range: nothing wraps, nothing is
     rounded to an integer, nothing finite becomes infinite. `infinities`: an infinite element was
     written as such (see `pelton.codec._json.Document.has_infinity`).
     """
-    match datatype.kind:
-        case "bool":
-            return _booleans(elements, where)
-        case "int":
-            return _integers(elements, datatype, where)
-        case "float":
-            return _floats(elements, datatype, where, infinities=infinities)
-    raise TypeError(f"{datatype.name} is not numeric")
+    if datatype.kind == "bool":
+        return _booleans(elements, where)
+    if datatype.kind == "int":
+        return _integers(elements, datatype, where)
+    return _floats(elements, datatype, where, infinities=infinities)
 
 
 def _refuse(
@@ -219,10 +218,12 @@ def shortest_floats(flat: npt.NDArray[Any], datatype: str) -> list[float]:
     decimal, and `repr` of it prints that decimal.
     """
     values = bf16_to_f32(flat) if datatype == "BF16" else flat
-    wide = values.astype(np.float64)
     if datatype == "FP64":
-        exact: list[float] = wide.tolist()
+        exact: list[float] = values.tolist()
         return exact
+    if values.size < _ALL_AT_ONCE_MIN and datatype != "BF16":
+        return [float(str(value)) for value in values]
+    wide = values.astype(np.float64)
     todo = np.flatnonzero(np.isfinite(wide) & (wide != 0))
     with np.errstate(over="ignore"):
         exponents = np.floor(np.log10(np.abs(wide[todo]))).astype(np.int64)

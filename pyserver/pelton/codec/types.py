@@ -102,13 +102,11 @@ _BY_STORAGE: Final = {
 def datatype_of(dtype: npt.DTypeLike) -> str | None:
     """The OIP datatype of a NumPy dtype of any byte order, or None where there is none.
 
-    A `bfloat16` extension dtype (ml_dtypes) is BF16; strings, bytes and objects are BYTES.
+    Strings, bytes and objects are BYTES. BF16 is the dtype of no array: NumPy lacks it.
     """
     resolved = np.dtype(dtype)
     if resolved.kind in "SUO":
         return "BYTES"
-    if resolved.name == "bfloat16":
-        return "BF16"
     return _BY_STORAGE.get(resolved.newbyteorder("<"))
 
 

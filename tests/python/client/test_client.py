@@ -495,6 +495,28 @@ def test_a_url_may_have_a_path() -> None:
         assert server.requests[0].url == f"{URL}/base/v2/models"
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": 5},
+        {"platform": None},
+        {"versions": [1]},
+        {"inputs": None},
+        {"inputs": [{"name": "x", "datatype": "FP32"}]},
+        {"outputs": [{"name": "x", "datatype": "FP31", "shape": []}]},
+        {"outputs": [{"name": "x", "datatype": "FP32", "shape": ["a"]}]},
+        {"outputs": [{"name": "x", "datatype": "FP32", "shape": [-5]}]},
+        {"outputs": [5]},
+    ],
+)
+def test_metadata_that_cannot_be_read(connect: Connect, wrong: dict[str, Any]) -> None:
+    good = {"name": "m", "versions": [], "platform": "p", "inputs": [], "outputs": []}
+    connect(lambda request: httpx.Response(200, json=good)).metadata("m")
+    client = connect(lambda request: httpx.Response(200, json={**good, **wrong}))
+    with pytest.raises(errors.BadResponse, match="not readable"):
+        client.metadata("m")
+
+
 def test_an_empty_model_name_is_refused(connect: Connect) -> None:
     with pytest.raises(errors.InvalidInput, match="name"):
         connect(EchoServer()).metadata("")

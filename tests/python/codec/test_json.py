@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import sys
 import time
 import tracemalloc
 from typing import Any
@@ -188,6 +189,16 @@ def test_bounds_the_digits_of_a_number() -> None:
     for body in (b"1" * 1025, b"[0." + b"1" * 1_000_000 + b"]", b"1e" + b"9" * 1025):
         with pytest.raises(InvalidInput, match="1024 digits"):
             parse(body)
+
+
+def test_a_process_may_set_a_lower_bound_on_digits() -> None:
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(640)
+    try:
+        with pytest.raises(InvalidInput, match="not JSON"):
+            parse(b"1" * 700)
+    finally:
+        sys.set_int_max_str_digits(before)
 
 
 SIZE = 1 << 18

@@ -436,6 +436,7 @@ def test_infinities_are_read_and_left_to_the_contract() -> None:
 
 
 def test_an_answer_is_what_the_msgpack_package_reads() -> None:
+    small = np.ones(1 << 7, np.float32)
     response = InferResponse(
         model_name="m",
         model_version="1",
@@ -444,6 +445,7 @@ def test_an_answer_is_what_the_msgpack_package_reads() -> None:
         outputs=(
             Tensor("y", "FP32", (2, 2), F4),
             Tensor("big", "FP32", (1 << 14,), np.ones(1 << 14, np.float32)),
+            Tensor("small", "FP32", (1 << 7,), small),
             Tensor("t", "BYTES", (2,), [b"\xff", b""]),
             Tensor("z", "INT8", (0,), np.zeros(0, np.int8)),
         ),
@@ -459,6 +461,7 @@ def test_an_answer_is_what_the_msgpack_package_reads() -> None:
         "outputs": [
             {"name": "y", "datatype": "FP32", "shape": [2, 2], "data": F4.tobytes()},
             {"name": "big", "datatype": "FP32", "shape": [1 << 14], "data": ones},
+            {"name": "small", "datatype": "FP32", "shape": [1 << 7], "data": small.tobytes()},
             {"name": "t", "datatype": "BYTES", "shape": [2], "data": [b"\xff", b""]},
             {"name": "z", "datatype": "INT8", "shape": [0], "data": b""},
         ],

@@ -55,6 +55,14 @@ def test_fp32_prints_the_shortest_form(values: Any) -> None:
     assert len(json.dumps(shortest_floats(array, "FP32"))) < 0.7 * len(json.dumps(array.tolist()))
 
 
+@pytest.mark.parametrize("datatype", ["FP16", "FP32"])
+@pytest.mark.parametrize("values", [random_bits, near_one])
+def test_few_floats_print_as_many_do(datatype: str, values: Any) -> None:
+    array = values(datatype, 2000, seed=3)
+    few = [value for row in np.array_split(array, 40) for value in shortest_floats(row, datatype)]
+    assert few == shortest_floats(array, datatype)
+
+
 @pytest.mark.parametrize("value", [0.1, -0.1, 1 / 3, 1e-45, 3.4028235e38, 16777216.0, 1e20, 1e-20])
 def test_fp32_prints_no_widened_digits(value: float) -> None:
     narrow = np.array([value], np.float32)

@@ -161,6 +161,11 @@ def test_sixty_four_bits_survive_exactly() -> None:
         # parameters
         ({"parameters": []}, "inputs[0].parameters", "expected an object, got an array of 0"),
         (
+            {"parameters": {str(n): n for n in range(65)}},
+            "inputs[0].parameters",
+            "at most 64 parameters, got 65",
+        ),
+        (
             {"parameters": {"binary_data_size": 8}},
             "inputs[0].parameters.binary_data_size",
             "either data or binary_data_size",
