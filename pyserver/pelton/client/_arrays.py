@@ -34,6 +34,8 @@ def to_tensor(name: str, value: Any) -> Tensor:
     if datatype == "BYTES":
         elements = [_as_bytes(name, element) for element in array.ravel().tolist()]
         return Tensor(name, datatype, shape, elements)
+    if datatype == "BF16":
+        array = array.view(np.uint16)
     return Tensor(name, datatype, shape, array.astype(DATATYPES[datatype].storage, copy=False))
 
 

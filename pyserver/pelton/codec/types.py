@@ -102,11 +102,13 @@ _BY_STORAGE: Final = {
 def datatype_of(dtype: npt.DTypeLike) -> str | None:
     """The OIP datatype of a NumPy dtype of any byte order, or None where there is none.
 
-    Strings, bytes and objects are BYTES. BF16 is the dtype of no array: NumPy lacks it.
+    Strings, bytes and objects are BYTES; the `bfloat16` that ml_dtypes adds to NumPy is BF16.
     """
     resolved = np.dtype(dtype)
     if resolved.kind in "SUO":
         return "BYTES"
+    if resolved.name == "bfloat16":
+        return "BF16"
     return _BY_STORAGE.get(resolved.newbyteorder("<"))
 
 

@@ -196,6 +196,16 @@ def test_bf16_comes_as_float32(connect: Connect) -> None:
     np.testing.assert_allclose(out, [0.1, -2], rtol=2**-8)
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_bfloat16_arrays_of_ml_dtypes_are_bf16(connect: Connect, form: str) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    values = np.array([[0.1, -2, 0]]).astype(ml_dtypes.bfloat16)
+    server = EchoServer()
+    out = connect(server).infer("m", {"x": values}, format=form)["x"]
+    assert server.decoded[0].inputs[0].datatype == "BF16"
+    np.testing.assert_array_equal(out, values.astype(np.float32))
+
+
 def test_dlpack_arrays_are_inputs(connect: Connect) -> None:
     class OnlyDLPack:
         def __init__(self, array: Any) -> None:
