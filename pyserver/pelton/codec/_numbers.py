@@ -224,15 +224,15 @@ def shortest_floats(flat: npt.NDArray[Any], datatype: str) -> list[float]:
     if values.size < _ALL_AT_ONCE_MIN and datatype != "BF16":
         return [float(str(value)) for value in values]
     wide = values.astype(np.float64)
-    todo = np.flatnonzero(np.isfinite(wide) & (wide != 0))
+    rest = np.flatnonzero(np.isfinite(wide) & (wide != 0))
     with np.errstate(over="ignore"):
-        exponents = np.floor(np.log10(np.abs(wide[todo]))).astype(np.int64)
+        exponents = np.floor(np.log10(np.abs(wide[rest]))).astype(np.int64)
         for digits in _DIGITS[datatype]:
-            found, candidates = _round_decimal(wide[todo], digits - 1 - exponents, flat[todo])
-            wide[todo[found]] = candidates[found]
-            todo, exponents = todo[~found], exponents[~found]
+            found, candidates = _round_decimal(wide[rest], digits - 1 - exponents, flat[rest])
+            wide[rest[found]] = candidates[found]
+            rest, exponents = rest[~found], exponents[~found]
     floats: list[float] = wide.tolist()
-    for index in todo.tolist():  # far from 1, where the powers of ten are not exact
+    for index in rest.tolist():  # far from 1, where the powers of ten are not exact
         floats[index] = float(str(values[index]))
     return floats
 
