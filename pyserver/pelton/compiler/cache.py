@@ -92,7 +92,8 @@ class PlanCache:
         self, key: str, compile_to: Callable[[Path], None], opener: Callable[[Path], _T]
     ) -> _T:
         """`opener(path)` of the plan with this key, made by `compile_to(path)` where there is none
-        or where `opener` refuses it. REQUIRES: `prepare()` has returned."""
+        or where `opener` refuses it. REQUIRES: `prepare()` has returned; `compile_to` puts the file
+        there whole or not at all."""
         path = self.plans / (key + _SUFFIX)
         opened = self._try_open(path, opener)
         if opened is not None:

@@ -9,6 +9,7 @@ one node per step; `passes` fuse it.
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,9 @@ def load_encoder(folder: Path, name: str) -> Encoder:
     _expect_folder(folder)
     sentence = read_sentence_model(folder)
     config = parse_config(read_json(folder / _join(sentence, "config.json")))
-    tokenizer = read_bytes(folder / _join(sentence, TOKENIZER), _TOKENIZER_BYTES_MAX)
-    _check_vocabulary(folder / _join(sentence, TOKENIZER), tokenizer, config.vocabulary)
+    tokenizer = _read_tokenizer(
+        folder / _join(sentence, TOKENIZER), config.vocabulary, sentence.lower_case
+    )
     weights = WeightFile(folder / _join(sentence, _WEIGHTS))
     graph = _Importer(config, sentence, weights, name).run()
     tokens_max = _tokens_max(folder, sentence, config)
@@ -88,18 +90,36 @@ def _tokens_max(folder: Path, sentence: SentenceModel, config: EncoderConfig) ->
     return int(min(length, config.position_count))
 
 
-def _check_vocabulary(path: Path, tokenizer: bytes, vocabulary: int) -> None:
-    """No id that the tokenizer can make may lie beyond the word table."""
+def _read_tokenizer(path: Path, vocabulary: int, lower_case: bool) -> bytes:
+    """The file as it is, unless the model wants lower-cased texts and the tokenizer does not do
+    that yet: then with a normalizer for it put first, as sentence-transformers does."""
+    data = read_bytes(path, _TOKENIZER_BYTES_MAX)
+    document = _check_vocabulary(path, data, vocabulary)
+    normalizer = document.get("normalizer")
+    steps = [normalizer] if isinstance(normalizer, dict) else []
+    if steps and steps[0].get("type") == "Sequence":
+        steps = list(steps[0].get("normalizers") or ())
+    lowers = any(isinstance(step, dict) and step.get("type") == "Lowercase" for step in steps)
+    if not lower_case or lowers:
+        return data
+    steps.insert(0, {"type": "Lowercase"})
+    document["normalizer"] = {"type": "Sequence", "normalizers": steps}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _check_vocabulary(path: Path, tokenizer: bytes, vocabulary: int) -> dict[str, Any]:
+    """The parsed tokenizer. No id that it can make may lie beyond the word table."""
     try:
-        document = json.loads(tokenizer)
+        document: dict[str, Any] = json.loads(tokenizer)
         words = document["model"]["vocab"]
         ids = [len(words) - 1] if isinstance(words, list) else list(words.values())
         ids += [token["id"] for token in document.get("added_tokens") or ()]
-        largest = max(ids)
+        largest = max(map(operator.index, ids))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise refuse(str(path), "a tokenizers file with a vocabulary", repr(error)[:80]) from None
     if largest >= vocabulary:
         raise refuse(str(path), f"ids below vocab_size ({vocabulary})", largest)
+    return document
 
 
 def _metadata(config: EncoderConfig, sentence: SentenceModel, tokens_max: int) -> dict[str, Any]:
@@ -119,8 +139,7 @@ def _metadata(config: EncoderConfig, sentence: SentenceModel, tokens_max: int) -
             "pooling_basis": sentence.pooling_basis,
             "normalized": sentence.normalize,
         },
-        # sentence-transformers strips every text, and lower-cases it where the model asks for it.
-        "text": {"tokenizer": TOKENIZER, "strip": True, "lower_case": sentence.lower_case},
+        "text": {"tokenizer": TOKENIZER},
     }
 
 
@@ -144,6 +163,7 @@ class _Importer:
         self._refuse_leftovers()
         rows = self._builder.pool(x, self._sentence.pooling)
         if self._sentence.normalize:
+            self._builder.label("pooled", rows)
             rows = self._builder.normalize(rows)
         self._builder.output("embedding", rows)
         return self._builder.build()
@@ -174,7 +194,7 @@ class _Importer:
             type_ids=type_ids,
             first_position=config.first_position,
         )
-        return self._layer_norm(x, "embeddings.LayerNorm")
+        return self._layer_norm(builder.label("embeddings", x), "embeddings.LayerNorm")
 
     def _layer(self, prefix: str, x: str) -> str:
         config, builder, names = self._config, self._builder, self._config.family.layer
@@ -182,26 +202,34 @@ class _Importer:
         q = self._linear(x, prefix + names.query, hidden, hidden)
         k = self._linear(x, prefix + names.key, hidden, hidden)
         v = self._linear(x, prefix + names.value, hidden, hidden)
-        context = builder.attention(q, k, v, config.heads)
+        context = builder.label(prefix + "attention", builder.attention(q, k, v, config.heads))
         attended = self._linear(context, prefix + names.attention_out, hidden, hidden)
-        x = self._layer_norm(builder.binary(attended, x, Binary.ADD), prefix + names.attention_norm)
+        x = builder.label(prefix + names.attention_out + ".residual", self._add(attended, x))
+        x = self._layer_norm(x, prefix + names.attention_norm)
         up = self._linear(x, prefix + names.up, hidden, config.intermediate)
         active = builder.activation(up, config.activation)
+        builder.label(prefix + names.up + ".activation", active)
         down = self._linear(active, prefix + names.down, config.intermediate, hidden)
-        return self._layer_norm(builder.binary(down, x, Binary.ADD), prefix + names.out_norm)
+        x = builder.label(prefix + names.down + ".residual", self._add(down, x))
+        return self._layer_norm(x, prefix + names.out_norm)
+
+    def _add(self, a: str, b: str) -> str:
+        return self._builder.binary(a, b, Binary.ADD)
 
     def _linear(self, x: str, name: str, depth: int, columns: int) -> str:
         """x W^T + b: the file keeps a weight as [columns, depth]."""
         weight = self._take(name + ".weight", (columns, depth)).T
         product = self._builder.gemm(x, self._builder.weight(weight, name + ".weight"))
-        return self._builder.binary(product, self._weight(name + ".bias", (columns,)), Binary.ADD)
+        total = self._add(product, self._weight(name + ".bias", (columns,)))
+        return self._builder.label(name, total)
 
     def _layer_norm(self, x: str, name: str) -> str:
         size = (self._config.hidden,)
         # Files converted from TensorFlow checkpoints keep its names.
         gamma = self._weight(name + ".weight", size, name + ".gamma")
         beta = self._weight(name + ".bias", size, name + ".beta")
-        return self._builder.layer_norm(x, gamma, beta, self._config.epsilon)
+        normed = self._builder.layer_norm(x, gamma, beta, self._config.epsilon)
+        return self._builder.label(name, normed)
 
     def _weight(self, name: str, shape: tuple[int, ...], other_name: str | None = None) -> str:
         return self._builder.weight(self._take(name, shape, other_name), name)

@@ -26,6 +26,19 @@ _TRANSFORMER_FILES: Final = (
     "sentence_xlm-roberta_config.json",
 )
 
+_TEXT_FORWARD: Final = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+#: Arguments that the library passes on to the tokenizer and the model, under old names and new.
+_TOKENIZER_ARGUMENTS: Final = frozenset({"model_max_length"})
+_KNOWN_ARGUMENTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "tokenizer_args": _TOKENIZER_ARGUMENTS,
+        "processor_kwargs": _TOKENIZER_ARGUMENTS,
+        "config_args": frozenset(),
+        "config_kwargs": frozenset(),
+        "processing_kwargs": frozenset(),
+    }
+)
+
 _POOLINGS: Final[Mapping[str, Pooling]] = MappingProxyType(
     {
         "pooling_mode_cls_token": Pooling.CLS,
@@ -74,14 +87,32 @@ def read_sentence_model(folder: Path) -> SentenceModel:
         path = folder / encoder / name
         if path.is_file():
             files.append(_join(encoder, name))
-            settings = read_json(path)
-            lower_case = settings.get("do_lower_case", bool, False)
-            if settings.values.get("max_seq_length") is not None:
-                max_seq_length = settings.size("max_seq_length")
+            max_seq_length, lower_case = _read_transformer(read_json(path))
             break
     return SentenceModel(
         pooling, normalize, basis, encoder, max_seq_length, lower_case, tuple(files)
     )
+
+
+def _read_transformer(settings: Json) -> tuple[int | None, bool]:
+    """`max_seq_length` and `do_lower_case`. What newer releases of the library may say there beside
+    them is taken only where it changes nothing."""
+    task = settings.get("transformer_task", str, "feature-extraction")
+    if task != "feature-extraction":
+        raise refuse(settings.where("transformer_task"), "'feature-extraction'", repr(task))
+    modalities = settings.values.get("modality_config")
+    if modalities is not None and modalities != _TEXT_FORWARD:
+        raise refuse(settings.where("modality_config"), f"{_TEXT_FORWARD}", modalities)
+    limits = [settings] if settings.values.get("max_seq_length") is not None else []
+    for key, known in _KNOWN_ARGUMENTS.items():
+        values = settings.values.get(key) or {}
+        if not isinstance(values, dict) or not values.keys() <= known:
+            expected = " or ".join(("nothing", *sorted(known)))
+            raise refuse(settings.where(key), expected, values)
+        if "model_max_length" in values:  # the library prefers it
+            limits.insert(0, Json(settings.path, {"max_seq_length": values["model_max_length"]}))
+    lower_case = settings.get("do_lower_case", bool, False)
+    return limits[0].size("max_seq_length") if limits else None, lower_case
 
 
 def _join(folder: str, name: str) -> str:

@@ -195,6 +195,7 @@ class GraphBuilder:
         self._tensors: dict[str, Tensor] = {}
         self._nodes: list[Node] = []
         self._output_names: dict[str, str] = {}
+        self._labels: dict[str, str] = {}
 
     def input(self, name: str, dims: Sequence[int], dtype: str = "FP32") -> str:
         """An input; `dims[0]` is `ROWS` or `TOKENS`."""
@@ -288,22 +289,24 @@ class GraphBuilder:
         """Each row divided by the larger of its Euclidean norm and `smallest`."""
         return self._node(Op.L2_NORMALIZE, (x,), self._dims(x), smallest=smallest)
 
+    def label(self, name: str, x: str) -> str:
+        """Gives `x`, which a node must have computed, a name to read in the graph. Returns `x`,
+        which the builder goes on to be called with."""
+        self._rename(name, x, self._labels)
+        return x
+
     def output(self, name: str, x: str) -> None:
         """Makes `x`, which a node must have computed, an output called `name`."""
-        if self._tensors[x].role is not Role.INTERMEDIATE or x in self._output_names:
-            raise ValueError(f"output {name!r}: expected a computed tensor, once, got {x!r}")
-        if name in self._tensors or name in self._output_names.values():
-            raise ValueError(f"output {name!r}: the name is taken")
-        self._output_names[x] = name
+        self._rename(name, x, self._output_names)
 
     def build(self) -> Graph:
         """The graph so far; at least one input and one output."""
-        names = self._output_names
+        names = {**self._labels, **self._output_names}
         tensors = {}
         for tensor in self._tensors.values():
-            if tensor.name in names:
-                tensor = replace(tensor, name=names[tensor.name], role=Role.OUTPUT)
-            tensors[tensor.name] = tensor
+            role = Role.OUTPUT if tensor.name in self._output_names else tensor.role
+            name = names.get(tensor.name, tensor.name)
+            tensors[name] = replace(tensor, name=name, role=role)
         nodes = tuple(
             replace(
                 node,
@@ -318,17 +321,25 @@ class GraphBuilder:
         return graph
 
     def _add(self, tensor: Tensor) -> str:
-        if tensor.name in self._tensors:
+        if tensor.name in self._tensors or tensor.name in self._labels.values():
             raise ValueError(f"tensor {tensor.name!r}: the name is taken")
         self._tensors[tensor.name] = tensor
         return tensor.name
+
+    def _rename(self, name: str, x: str, names: dict[str, str]) -> None:
+        if self._tensors[x].role is not Role.INTERMEDIATE or x in names:
+            raise ValueError(f"name {name!r}: expected a computed tensor, once, got {x!r}")
+        taken = (self._tensors, self._labels.values(), self._output_names.values())
+        if any(name in names_there for names_there in taken):
+            raise ValueError(f"name {name!r}: it is taken")
+        names[x] = name
 
     def _as_weight(self, value: str | npt.NDArray[Any]) -> str:
         return value if isinstance(value, str) else self.weight(value)
 
     def _fresh(self, stem: str) -> str:
         number = len(self._tensors)
-        while f"{stem}_{number}" in self._tensors:
+        while f"{stem}_{number}" in {*self._tensors, *self._labels.values()}:
             number += 1
         return f"{stem}_{number}"
 

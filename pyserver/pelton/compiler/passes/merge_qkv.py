@@ -26,7 +26,10 @@ def merge_qkv(graph: Graph) -> Graph:
         if not _mergeable(graph, node, parts) or any(uses[part.output] != 1 for part in parts):
             nodes.append(node)
             continue
-        merged = _merged(tensors, parts)
+        name = node.output + ".qkv"
+        while any(used in tensors for used in (name, name + ".weight", name + ".bias")):
+            name += "_"
+        merged = _merged(tensors, parts, name)
         nodes = [kept for kept in nodes if kept not in parts]
         nodes.append(merged)
         nodes.append(node.with_operands(qkv=merged.output, k=None, v=None))
@@ -49,17 +52,13 @@ def _mergeable(graph: Graph, node: Node, parts: list[Node]) -> bool:
     )
 
 
-def _merged(tensors: dict[str, Tensor], parts: list[Node]) -> Node:
-    stem = parts[0].output
-    weight = _concatenated(tensors, f"{stem}.qkv.weight", [p.operand("weight") for p in parts])
-    bias = _concatenated(tensors, f"{stem}.qkv.bias", [p.operand("bias") for p in parts])
-    first = tensors[stem]
+def _merged(tensors: dict[str, Tensor], parts: list[Node], name: str) -> Node:
+    weight = _concatenated(tensors, name + ".weight", [p.operand("weight") for p in parts])
+    bias = _concatenated(tensors, name + ".bias", [p.operand("bias") for p in parts])
+    first = tensors[parts[0].output]
     width = sum(tensors[part.output].dims[1] for part in parts)
-    output = Tensor(f"{stem}.qkv", Role.INTERMEDIATE, first.dtype, (first.dims[0], width))
-    tensors[output.name] = output
-    return Node(
-        Op.GEMM, (parts[0].operand("x"), weight, bias, None), output.name, parts[0].attributes
-    )
+    tensors[name] = Tensor(name, Role.INTERMEDIATE, first.dtype, (first.dims[0], width))
+    return Node(Op.GEMM, (parts[0].operand("x"), weight, bias, None), name, parts[0].attributes)
 
 
 def _concatenated(tensors: dict[str, Tensor], name: str, parts: list[str | None]) -> str | None:
