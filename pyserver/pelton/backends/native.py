@@ -136,6 +136,13 @@ class NativeBackend:
     def _allocate(self, rows: int, wanted: Sequence[str] | None) -> list[Array | None]:
         """Arrays that the engine writes into directly, in the plan's order."""
         for name in wanted or ():
+            if list(wanted or ()).count(name) > 1:
+                raise InvalidInput(
+                    f"output {name!r}: expected it once, got it twice",
+                    tensor=name,
+                    expected="each output once",
+                    got="twice",
+                )
             if name not in self._output_names:
                 names = ", ".join(self._output_names)
                 raise InvalidInput(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from starlette.types import Receive, Scope
@@ -15,6 +15,7 @@ from pelton.errors import (
     RequestTimeout,
     UnsupportedMediaType,
 )
+from pelton.http._identity import request_id_of
 from pelton.http.state import ServerState
 
 __all__ = ["ClientGone", "Exchange"]
@@ -55,14 +56,15 @@ class Exchange:
         scope: Scope,
         receive: Receive,
         state: ServerState,
-        headers: Mapping[bytes, bytes],
-        request_id: str,
     ) -> None:
         self.arrived_ns = time.monotonic_ns()
-        self.headers = headers
+        #: By lower-case name; latin-1, which never fails, is how HTTP has them.
+        self.headers: Mapping[str, str] = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
         self.path: str = scope["path"]
         self.path_params: Mapping[str, str] = {}
-        self.request_id = request_id
+        self.request_id = request_id_of(self.headers.get("x-request-id"))
         self.state = state
         self.body_was_read = False
         self._receive = receive
@@ -70,15 +72,10 @@ class Exchange:
         self._connection = scope.get("extensions", {}).get("pelton.connection")
 
     # -- head --------------------------------------------------------------------------------------
-    def header(self, name: bytes) -> str | None:
-        """A header's value, decoded as HTTP has it (latin-1, which never fails)."""
-        value = self.headers.get(name)
-        return None if value is None else value.decode("latin-1")
-
     @property
     def content_length(self) -> int | None:
-        value = self.headers.get(b"content-length")
-        return int(value) if value is not None and value.isdigit() else None
+        value = self.headers.get("content-length", "")
+        return int(value) if value.isascii() and value.isdigit() else None
 
     @property
     def has_large_unread_body(self) -> bool:
@@ -86,12 +83,12 @@ class Exchange:
         if self.body_was_read:
             return False
         length = self.content_length
-        chunked = b"transfer-encoding" in self.headers
+        chunked = "transfer-encoding" in self.headers
         return chunked or (length is not None and length > _INLINE_BYTES_MAX // 4)
 
     def check_coding(self) -> None:
         """Raises `UnsupportedMediaType` for a compressed body."""
-        coding = self.header(b"content-encoding")
+        coding = self.headers.get("content-encoding")
         if coding is not None and coding.strip().lower() not in ("", "identity"):
             raise UnsupportedMediaType(
                 f"Content-Encoding: expected none, got {coding[:40]!r}",
@@ -104,7 +101,7 @@ class Exchange:
         """The earliest of the request's `timeout` (us, 0 for none), its header Pelton-Deadline-Ms,
         and, where it gives neither, the server's default."""
         waits_ns = [timeout_us * 1000] if timeout_us else []
-        value = self.header(b"pelton-deadline-ms")
+        value = self.headers.get("pelton-deadline-ms")
         if value is not None:
             ok = value.isascii() and value.isdigit() and len(value) <= 9
             if not ok or not 0 < int(value) <= _DEADLINE_MS_MAX:
@@ -172,14 +169,15 @@ class Exchange:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.state.workers, function, *arguments)
 
-    def begin_work(self) -> None:
-        """From here until `end_work` the running task is cancelled when the client goes away."""
+    async def until_gone(self, work: Awaitable[T]) -> T:
+        """`await work`, cancelled as soon as the client goes away."""
         task = asyncio.current_task()
-        if self._connection is not None and task is not None:
-            self._connection.on_client_gone = task.cancel
-
-    def end_work(self) -> None:
-        if self._connection is not None:
+        if self._connection is None or task is None:
+            return await work
+        self._connection.on_client_gone = task.cancel
+        try:
+            return await work
+        finally:
             self._connection.on_client_gone = None
 
     @property

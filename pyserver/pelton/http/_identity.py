@@ -9,7 +9,7 @@ from typing import Final
 
 __all__ = ["new_request_id", "request_id_of"]
 
-_VISIBLE: Final = re.compile(rb"[!-~]{1,128}\Z")
+_VISIBLE: Final = re.compile(r"[!-~]{1,128}\Z")
 
 
 def new_request_id() -> str:
@@ -22,8 +22,8 @@ def new_request_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def request_id_of(header: bytes | None) -> str:
+def request_id_of(header: str | None) -> str:
     """The value of X-Request-Id, if it is up to 128 visible ASCII characters, else a new id."""
     if header is not None and _VISIBLE.match(header):
-        return header.decode("ascii")
+        return header
     return new_request_id()

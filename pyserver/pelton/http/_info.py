@@ -86,7 +86,7 @@ async def model_metadata(exchange: Exchange) -> Answer:
 
 async def metrics(exchange: Exchange) -> Answer:
     """Prometheus' text format, or OpenMetrics where it is asked for."""
-    openmetrics = _OPENMETRICS in (exchange.header(b"accept") or "")
+    openmetrics = _OPENMETRICS in exchange.headers.get("accept", "")
     snapshot = exchange.state.snapshot()
     text = await exchange.off_loop(_ALWAYS_OFF_LOOP, _render, snapshot, openmetrics)
     kind = CONTENT_TYPE_OPENMETRICS if openmetrics else CONTENT_TYPE_TEXT

@@ -25,7 +25,6 @@ from pelton.errors import (
 )
 from pelton.http._answers import Answer, Header, error_answer
 from pelton.http._exchange import ClientGone, Exchange
-from pelton.http._identity import request_id_of
 from pelton.http._routes import routes
 from pelton.http.state import ServerState
 
@@ -54,9 +53,7 @@ class Application:
             self.state.answered += 1
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        request_id = request_id_of(headers.get(b"x-request-id"))
-        exchange = Exchange(scope, receive, self.state, headers, request_id)
+        exchange = Exchange(scope, receive, self.state)
         try:
             answer = await self._answer(exchange, scope)
         except ClientGone:
@@ -106,12 +103,11 @@ class Application:
         return answers[0]
 
     def _refuse(self, exchange: Exchange, error: Error) -> Answer:
-        accept = exchange.headers.get(b"accept", b"")
-        if not accept:
-            # Who sends msgpack and asks for nothing reads msgpack.
-            accept = exchange.headers.get(b"content-type", b"")
         answer = error_answer(
-            error, path=exchange.path, request_id=exchange.request_id, accept=accept
+            error,
+            path=exchange.path,
+            request_id=exchange.request_id,
+            headers=exchange.headers,
         )
         if isinstance(error, MethodNotAllowed) and error.expected is not None:
             answer.headers.append((b"allow", error.expected.encode()))

@@ -178,7 +178,7 @@ def _is_readable(transport: asyncio.Transport) -> bool:
 
 
 def _answer_of(error: Error) -> Answer:
-    return error_answer(error, path="", request_id=new_request_id(), accept=b"")
+    return error_answer(error, request_id=new_request_id(), headers={})
 
 
 def _too_large(status: HTTPStatus, code: str, expected: str) -> Answer:
