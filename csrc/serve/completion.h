@@ -22,7 +22,7 @@ using Ticket = uint64_t;
 struct Completion {
   Ticket ticket = 0;
   void* user = nullptr;  // as submitted
-  Status status;  // ok: the wanted outputs are filled. Otherwise the outputs are unspecified.
+  Status status = {};  // ok: the wanted outputs are filled. Otherwise the outputs are unspecified.
 };
 
 // Where an engine puts completions. For every accepted request: one successful try_reserve() before

@@ -44,7 +44,7 @@ struct Submission {
   ModelId model = 0;
   int priority = 0;              // 1 highest to 4 lowest; 0 (or below) = 2; above 4 = 4
   Nanos deadline = kNoDeadline;  // absolute, CLOCK_MONOTONIC
-  RequestView request;  // what its spans and pointers name stays valid until the completion
+  RequestView request = {};  // what its spans and pointers name stays valid until the completion
   CompletionSink* sink = nullptr;  // see CompletionSink for how long it must live
   void* user = nullptr;            // comes back in the completion
 };

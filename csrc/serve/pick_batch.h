@@ -23,8 +23,8 @@ struct BatchTime {
 struct BatchRules {
   int64_t rows_max = 32;
   int64_t tokens_max = 16'384;
-  Nanos wait_max = 0;   // how long the oldest request may be held back for a fuller batch; 0: never
-  BatchTime predicted;  // used with wait_max only
+  Nanos wait_max = 0;  // how long the oldest request may be held back for a fuller batch; 0: never
+  BatchTime predicted = {};   // used with wait_max only
   bool oldest_first = false;  // head the batch by the oldest request: see kOldestFirstPeriod
 };
 
