@@ -21,11 +21,12 @@ COUNTS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE
 TIME_LIMIT_S = 1800
 # TSan of g++ 12 maps its shadow at fixed places: with more random bits a process may not start.
 TSAN_RANDOM_BITS_MAX = 28
+# A request for too much memory returns null, as without a sanitizer: tests ask for it.
 # No detect_stack_use_after_return: g++ 12 then misaligns AVX-512 locals (GCC bug 110027).
 SANITIZER_OPTIONS = {
-    "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1",
+    "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
-    "TSAN_OPTIONS": "second_deadlock_stack=1",
+    "TSAN_OPTIONS": "second_deadlock_stack=1:allocator_may_return_null=1",
 }
 
 
