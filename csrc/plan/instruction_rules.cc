@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "csrc/plan/checks.h"
+
 namespace pelton {
 namespace {
 
@@ -334,12 +336,6 @@ Status check_unused_attributes(const OpRule& rule, const PlanInstruction& instru
   return {};
 }
 
-std::string dim_text(int64_t dim) {
-  if (dim == kDimRows) return "rows";
-  if (dim == kDimTokens) return "tokens";
-  return std::to_string(dim);
-}
-
 }  // namespace
 
 Status check_instruction(const PlanInstruction& instruction, std::span<const PlanTensor> tensors) {
@@ -357,19 +353,6 @@ Status check_instruction(const PlanInstruction& instruction, std::span<const Pla
 std::string_view op_name(Op op) {
   const OpRule* rule = rule_of(op);
   return rule == nullptr ? std::string_view() : rule->name;
-}
-
-std::string dims_text(std::span<const int64_t> dims) {
-  std::string text = "[";
-  for (size_t axis = 0; axis < dims.size(); ++axis) {
-    if (axis > 0) text += ", ";
-    text += dim_text(dims[axis]);
-  }
-  return text + "]";
-}
-
-Status plan_fault(const std::string& field, const std::string& expected, const std::string& got) {
-  return corrupt_plan(field + ": expected " + expected + ", got " + got);
 }
 
 }  // namespace pelton

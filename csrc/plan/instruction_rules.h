@@ -4,7 +4,7 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
+#include <string_view>
 
 #include "csrc/base/status.h"
 #include "csrc/plan/plan.h"
@@ -17,11 +17,5 @@ Status check_instruction(const PlanInstruction& instruction, std::span<const Pla
 
 // "gemm" and so on; empty when no op has this number.
 std::string_view op_name(plan_format::Op op);
-
-// "[tokens, 384]", for messages.
-std::string dims_text(std::span<const int64_t> dims);
-
-// kCorruptPlan "<field>: expected <expected>, got <got>".
-Status plan_fault(const std::string& field, const std::string& expected, const std::string& got);
 
 }  // namespace pelton

@@ -25,12 +25,16 @@ class PlanParser {
   static Status verify_weights(const Plan& plan, uint64_t bytes_max);
 
  private:
+  // plan_parser.cc
   Status parse_header();
   Status parse_section_table();
   Status check_section(size_t index);
   Status keep_section(size_t index);
   Status parse_attachments();
   Status parse_metadata();
+  Result<std::string> parse_name(uint32_t offset, uint32_t bytes) const;
+  std::span<const std::byte> section_bytes(const plan_format::SectionRecord& section) const;
+  // plan_tables.cc
   Status parse_tensors();
   Status parse_tensor(size_t index);
   Status check_dims(const plan_format::TensorRecord& record, PlanTensor* tensor) const;
@@ -40,8 +44,6 @@ class PlanParser {
   Status check_operand_indices(const plan_format::InstructionRecord& record) const;
   Status check_flow(const PlanInstruction& instruction);
   Status check_ends() const;
-  Result<std::string> parse_name(uint32_t offset, uint32_t bytes) const;
-  std::span<const std::byte> section_bytes(const plan_format::SectionRecord& section) const;
 
   Plan& plan_;
   std::span<const std::byte> file_;
