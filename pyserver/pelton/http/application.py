@@ -71,7 +71,7 @@ class Application:
 
     async def _answer(self, exchange: Exchange, scope: Scope) -> Answer:
         try:
-            _check_host(scope)
+            _check_head(scope)
             return await self._route(exchange, scope)
         except Error as error:
             if error.http_status >= 500 and error.http_status != 503:
@@ -152,10 +152,16 @@ async def _discard(receive: Receive) -> None:
         return
 
 
-def _check_host(scope: Scope) -> None:
-    """HTTP/1.1 asks for exactly one Host (RFC 9112, section 3.2); llhttp does not look."""
+def _check_head(scope: Scope) -> None:
+    """What llhttp lets pass: HTTP/0.9, and HTTP/1.1 without exactly one Host (RFC 9112, section
+    3.2)."""
+    version = scope["http_version"]
+    if version not in ("1.0", "1.1"):
+        raise InvalidInput(
+            f"expected HTTP/1.1, got HTTP/{version}", expected="HTTP/1.1", got=f"HTTP/{version}"
+        )
     count = sum(name == b"host" for name, _ in scope["headers"])
-    if count != 1 and (count or scope["http_version"] == "1.1"):
+    if count != 1 and (count or version == "1.1"):
         raise InvalidInput(
             f"expected one Host header, got {count}",
             field="Host",

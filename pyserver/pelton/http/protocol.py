@@ -50,8 +50,10 @@ class PeltonProtocol(HttpToolsProtocol):
         self.on_client_gone: Callable[[], object] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._in_head = False
-        self._head_began_now = False
-        self._head_bytes = 0
+        self._in_message = False
+        self._begun_now = 0  # messages that began in the bytes being parsed
+        self._unparsed_bytes = 0  # of a head that is not complete
+        self._header_bytes = 0
         self._header_count = 0
         self._refusal: Answer | None = None
 
@@ -73,14 +75,16 @@ class PeltonProtocol(HttpToolsProtocol):
             self.on_client_gone()
 
     def data_received(self, data: bytes) -> None:
-        self._head_began_now = False
+        was_between = not self._in_message
+        self._begun_now = 0
         super().data_received(data)
         if not self._in_head or self.transport.is_closing():
             return
-        # A head that did not come in one piece; before its first line ends llhttp reports nothing.
-        if not self._head_began_now:
-            self._head_bytes += len(data)
-        if self._head_bytes > _HEAD_BYTES_MAX:
+        # A head that did not come in one piece. llhttp reports a header when its line has ended, so
+        # bytes are counted here too, unless others than those of this head are among them.
+        if self._begun_now == 0 or (self._begun_now == 1 and was_between):
+            self._unparsed_bytes += len(data)
+        if self._unparsed_bytes > _HEAD_BYTES_MAX:
             self._refuse(_headers_too_large())
         elif self._head_timer is None:
             self._start_head_timer()
@@ -89,8 +93,9 @@ class PeltonProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {"pelton.connection": self}  # type: ignore[dict-item]
-        self._in_head = self._head_began_now = True
-        self._head_bytes = self._header_count = 0
+        self._in_head = self._in_message = True
+        self._begun_now += 1
+        self._unparsed_bytes = self._header_bytes = self._header_count = 0
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -100,8 +105,8 @@ class PeltonProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_count += 1
-        self._head_bytes += len(name) + len(value)
-        if self._header_count > HEADER_COUNT_MAX or self._head_bytes > HEADER_BYTES_MAX:
+        self._header_bytes += len(name) + len(value)
+        if self._header_count > HEADER_COUNT_MAX or self._header_bytes > HEADER_BYTES_MAX:
             self._refusal = _headers_too_large()
             raise _HeadRefused
         super().on_header(name, value)
@@ -110,6 +115,10 @@ class PeltonProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_head_timer()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls when the parser stops."""

@@ -307,9 +307,9 @@ def test_a_loop_closed_with_requests_in_flight_harms_nobody(engine, plans) -> No
     model = load(engine, plans["slow"])
 
     async def leave() -> None:
-        for _ in range(3):
-            asyncio.ensure_future(model.infer(request(8, width=768)))
+        left = [asyncio.ensure_future(model.infer(request(8, width=768))) for _ in range(3)]
         await asyncio.sleep(0)
+        assert not any(task.done() for task in left)
 
     for _ in range(3):
         asyncio.run(leave())
