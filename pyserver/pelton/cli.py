@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         description="An inference server with its own native engine.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=_Version())
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _add_serve(commands)
     _add_compile(commands)
@@ -80,15 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Version(str):
-    """Looked up when shown: reading the distribution's metadata is slow."""
+class _ShowVersion(argparse.Action):
+    """Reads the distribution's metadata, which is slow, only when asked to."""
 
-    __slots__ = ()
-
-    def __mod__(self, _: object) -> str:
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version
 
-        return f"pelton {version('pelton')}"
+        print(f"pelton {version('pelton')}")
+        parser.exit(_DONE)
 
 
 def _command(commands: Any, name: str, about: str, run: Any) -> argparse.ArgumentParser:
@@ -148,53 +147,55 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     from pelton._logs import configure_logging
 
-    # What lives until the end is made now; the server switches collection on again when it listens.
-    gc.disable()
     settings = _settings(arguments)
     configure_logging(settings.log_format, settings.log_level)
     loading = _Loading(_named_models(arguments.models), settings)
-    # Mapping the plan and checking its sums go on while the web stack is imported.
-    thread = threading.Thread(target=loading.run, name="pelton-load")
-    thread.start()
+    # What lives until the end is made now: the server collects again when it listens.
+    gc.disable()
     try:
-        from pelton.app import bind, serve
+        # Mapping the plan and checking its sums go on while the web stack is imported.
+        thread = threading.Thread(target=loading.run, name="pelton-load")
+        thread.start()
+        try:
+            from pelton.app import bind, serve
 
-        sock = bind(settings.host, settings.port)
+            sock = bind(settings.host, settings.port)
+        finally:
+            thread.join()
+        with sock, loading:
+            drained = serve(loading.models, settings, sock)
     finally:
-        thread.join()
-    models = loading.result()
-    try:
-        drained = serve(models, settings, sock)
-    finally:
-        for model in models.values():
-            model.close()
+        gc.enable()
     return _DONE if drained else _fail("stopped before every request was answered", _FAILED)
 
 
 class _Loading:
-    """Loads models in a thread of its own; `result` gives them, or raises what went wrong."""
+    """Loads models in a thread of its own. Entered when that has ended: raises what went wrong, and
+    at its exit closes what was loaded."""
 
     def __init__(self, paths: Mapping[str, str], settings: Settings) -> None:
         self._paths = paths
         self._settings = settings
-        self._models: dict[str, Model] = {}
         self._error: BaseException | None = None
+        self.models: dict[str, Model] = {}
 
     def run(self) -> None:
         try:
             from pelton.model import load
 
             for name, path in self._paths.items():
-                self._models[name] = load(path, name=name, settings=self._settings)
+                self.models[name] = load(path, name=name, settings=self._settings)
         except BaseException as error:
             self._error = error
 
-    def result(self) -> dict[str, Model]:
+    def __enter__(self) -> None:
         if self._error is not None:
-            for model in self._models.values():
-                model.close()
+            self.__exit__()
             raise self._error
-        return self._models
+
+    def __exit__(self, *_: object) -> None:
+        for model in self.models.values():
+            model.close()
 
 
 def _add_compile(commands: Any) -> None:
