@@ -297,28 +297,45 @@ TEST(engine_never_mixes_models_and_takes_the_most_urgent) {
   EXPECT(stepped.runner->batches() == Batches({{-1}, {1, 3}}));
 }
 
-TEST(engine_holds_back_only_as_long_as_it_may) {
+TEST(engine_holds_back_until_the_batch_is_full) {
   Engine engine({});
   const auto runner = std::make_shared<SteppedRunner>();
   runner->release_all();
-  const ModelId patient =
+  const ModelId model =
       engine.add_model(runner, {.batch_rows_max = 2, .batch_wait_us_max = 60'000'000}).value();
-  Call a(1), b(2), c(3), d(4);
-  ASSERT(a.submit(engine, patient).ok());
+  Call a(1), b(2);
+  ASSERT(a.submit(engine, model).ok());
   EXPECT(!a.waiter.wait_for(1'000'000));
-  ASSERT(b.submit(engine, patient).ok());  // full: runs at once
+  ASSERT(b.submit(engine, model).ok());
   EXPECT(a.wait() == StatusCode::kOk);
   EXPECT(b.wait() == StatusCode::kOk);
   EXPECT(runner->batches() == Batches({{1, 2}}));
-  // A deadline ends the wait in time for the batch.
-  ASSERT(c.submit(engine, patient, 0, MonotonicClock().now() + kSecond / 5).ok());
-  EXPECT(c.wait() == StatusCode::kOk);
-  // The wait itself ends.
-  const ModelId brisk = engine.add_model(runner, {.batch_wait_us_max = 2000}).value();
+}
+
+TEST(engine_holds_back_until_the_wait_is_over) {
+  Engine engine({});
+  const ModelId model =
+      engine.add_model(std::make_shared<AddOneRunner>(), {.batch_wait_us_max = 2000}).value();
+  Call call(1);
   const Nanos start = MonotonicClock().now();
-  ASSERT(d.submit(engine, brisk).ok());
-  EXPECT(d.wait() == StatusCode::kOk);
+  ASSERT(call.submit(engine, model).ok());
+  EXPECT(call.wait() == StatusCode::kOk);
   EXPECT(MonotonicClock().now() - start >= 2'000'000);
+}
+
+TEST(engine_holds_back_no_longer_than_a_deadline_allows) {
+  FakeClock clock;
+  Engine engine({.clock = &clock});
+  const ModelId model =
+      engine.add_model(std::make_shared<AddOneRunner>(), {.batch_wait_us_max = 60'000'000}).value();
+  Call held_back(1), urgent(2);
+  ASSERT(held_back.submit(engine, model, 0, clock.now() + 30 * kSecond).ok());
+  EXPECT(!held_back.waiter.wait_for(1'000'000));
+  // Too near for any waiting; takes the other along.
+  ASSERT(urgent.submit(engine, model, 0, clock.now() + 1'000'000).ok());
+  EXPECT(urgent.wait() == StatusCode::kOk);
+  EXPECT(held_back.wait() == StatusCode::kOk);
+  EXPECT_EQ(engine.stats(model).value().batches, 1);
 }
 
 TEST(engine_drain_finishes_what_was_accepted) {
