@@ -12,6 +12,7 @@ namespace {
 struct Vec {
   using F = __m256;
   static constexpr int kWidth = 8;
+  static constexpr bool kHasLookup = false;
 
   static F load(const float* p) { return _mm256_loadu_ps(p); }
   static void store(float* p, F v) { _mm256_storeu_ps(p, v); }

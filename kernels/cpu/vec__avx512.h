@@ -11,6 +11,7 @@ namespace {
 struct Vec {
   using F = __m512;
   static constexpr int kWidth = 16;
+  static constexpr bool kHasLookup = true;
 
   static F load(const float* p) { return _mm512_loadu_ps(p); }
   static void store(float* p, F v) { _mm512_storeu_ps(p, v); }
@@ -56,6 +57,11 @@ struct Vec {
   // a > b ? yes : no, per lane.
   static F select_greater(F a, F b, F yes, F no) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), no, yes);
+  }
+  // table[low five bits of the lane's pattern], per lane.
+  static F lookup(const float (&table)[32], F index) {
+    return _mm512_permutex2var_ps(_mm512_loadu_ps(table), _mm512_castps_si512(index),
+                                  _mm512_loadu_ps(table + 16));
   }
   static float sum(F a) {
     const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));

@@ -14,6 +14,7 @@ struct Vec {
   typedef float F __attribute__((vector_size(16)));
   typedef int32_t I __attribute__((vector_size(16)));
   static constexpr int kWidth = 4;
+  static constexpr bool kHasLookup = false;
 
   static F load(const float* p) {
     F v;
