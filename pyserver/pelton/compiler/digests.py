@@ -51,6 +51,14 @@ def combined_digest(digests: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
+def _known_digest(entry: Any, facts: list[int]) -> str | None:
+    """The digest of a remembered file, if it is still that file."""
+    if not isinstance(entry, dict) or entry.get("identity") != facts:
+        return None
+    digest = entry.get("sha256")
+    return digest if isinstance(digest, str) else None
+
+
 class DigestMemo:
     """Digests of large files, kept in one JSON file that only its owner can write. Reading and
     replacing it are atomic; of two processes that add to it at once, one addition may be lost,
@@ -67,9 +75,9 @@ class DigestMemo:
         for name in names:
             path = folder / name
             facts = list(identity(path))
-            entry = entries.get(os.path.abspath(path))
-            if isinstance(entry, dict) and entry.get("identity") == facts:
-                found[name] = str(entry["sha256"])
+            known = _known_digest(entries.get(os.path.abspath(path)), facts)
+            if known is not None:
+                found[name] = known
                 continue
             settled = time.time_ns() - max(facts[-2:]) > _SETTLED_NS
             found[name] = sha256_file(path)

@@ -93,7 +93,7 @@ class _ChangeCheck:
 
 
 def _source_files(folder: Path) -> tuple[str, ...]:
-    from pelton.compiler.hf_encoder import source_files
+    from pelton.compiler.hf_pooling import source_files
 
     return source_files(folder)
 

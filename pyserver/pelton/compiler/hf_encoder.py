@@ -21,14 +21,18 @@ import numpy.typing as npt
 from pelton.compiler._source import read_bytes, read_json, refuse
 from pelton.compiler._weights import WeightFile
 from pelton.compiler.hf_config import EncoderConfig, parse_config
-from pelton.compiler.hf_pooling import SentenceModel, read_sentence_model
+from pelton.compiler.hf_pooling import (
+    CONFIG,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    WEIGHTS,
+    SentenceModel,
+    read_sentence_model,
+)
 from pelton.compiler.ir import TOKENS, Binary, Graph, GraphBuilder
-from pelton.errors import ModelNotFound
 
-__all__ = ["TOKENIZER", "Encoder", "load_encoder", "source_files"]
+__all__ = ["Encoder", "load_encoder"]
 
-TOKENIZER: Final = "tokenizer.json"
-_WEIGHTS: Final = "model.safetensors"
 _TOKENIZER_BYTES_MAX: Final = 1 << 28
 
 
@@ -42,36 +46,17 @@ class Encoder:
     attachments: Mapping[str, bytes]
 
 
-def source_files(folder: Path) -> tuple[str, ...]:
-    """The files that decide what the plan holds, relative to `folder`, in a fixed order."""
-    _expect_folder(folder)
-    sentence = read_sentence_model(folder)
-    inner = [_join(sentence, name) for name in ("config.json", _WEIGHTS, "tokenizer_config.json")]
-    names = {*sentence.files, *inner, _join(sentence, TOKENIZER)}
-    return tuple(sorted(name for name in names if (folder / name).is_file()))
-
-
 def load_encoder(folder: Path, name: str) -> Encoder:
     """Raises `ModelNotFound` where there is no folder, `UnsupportedModel` for what is not known."""
-    _expect_folder(folder)
     sentence = read_sentence_model(folder)
-    config = parse_config(read_json(folder / _join(sentence, "config.json")))
+    config = parse_config(read_json(folder / sentence.path(CONFIG)))
     tokenizer = _read_tokenizer(
-        folder / _join(sentence, TOKENIZER), config.vocabulary, sentence.lower_case
+        folder / sentence.path(TOKENIZER), config.vocabulary, sentence.lower_case
     )
-    weights = WeightFile(folder / _join(sentence, _WEIGHTS))
+    weights = WeightFile(folder / sentence.path(WEIGHTS))
     graph = _Importer(config, sentence, weights, name).run()
     tokens_max = _tokens_max(folder, sentence, config)
     return Encoder(graph, _metadata(config, sentence, tokens_max), {TOKENIZER: tokenizer})
-
-
-def _expect_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise ModelNotFound(f"model {str(folder)!r}: expected a folder, got none", field="model")
-
-
-def _join(sentence: SentenceModel, name: str) -> str:
-    return f"{sentence.encoder}/{name}" if sentence.encoder else name
 
 
 def _tokens_max(folder: Path, sentence: SentenceModel, config: EncoderConfig) -> int:
@@ -79,7 +64,7 @@ def _tokens_max(folder: Path, sentence: SentenceModel, config: EncoderConfig) ->
     the position table can number."""
     if sentence.max_seq_length is not None:
         return min(sentence.max_seq_length, config.position_count)
-    path = folder / _join(sentence, "tokenizer_config.json")
+    path = folder / sentence.path(TOKENIZER_CONFIG)
     if not path.is_file():
         return config.position_count
     settings = read_json(path)

@@ -14,8 +14,22 @@ from typing import Final
 
 from pelton.compiler._source import Json, read_json, read_json_value, refuse
 from pelton.compiler.ir import Pooling
+from pelton.errors import ModelNotFound
 
-__all__ = ["SentenceModel", "read_sentence_model"]
+__all__ = [
+    "CONFIG",
+    "TOKENIZER",
+    "TOKENIZER_CONFIG",
+    "WEIGHTS",
+    "SentenceModel",
+    "read_sentence_model",
+    "source_files",
+]
+
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.safetensors"
+TOKENIZER: Final = "tokenizer.json"
+TOKENIZER_CONFIG: Final = "tokenizer_config.json"
 
 #: The first of these beside config.json holds `max_seq_length` and `do_lower_case`.
 _TRANSFORMER_FILES: Final = (
@@ -70,9 +84,25 @@ class SentenceModel:
     lower_case: bool
     files: tuple[str, ...]
 
+    def path(self, name: str) -> str:
+        """A file of the encoder, relative to the model folder."""
+        return _join(self.encoder, name)
+
+
+def source_files(folder: Path) -> tuple[str, ...]:
+    """The files that decide what the plan holds, relative to `folder`, in a fixed order. Raises as
+    `read_sentence_model` does."""
+    sentence = read_sentence_model(folder)
+    inner = (sentence.path(name) for name in (CONFIG, WEIGHTS, TOKENIZER, TOKENIZER_CONFIG))
+    names = sorted({*sentence.files, *inner})
+    return tuple(name for name in names if (folder / name).is_file())
+
 
 def read_sentence_model(folder: Path) -> SentenceModel:
-    """Raises `UnsupportedModel` naming a module or mode that is not known."""
+    """Raises `ModelNotFound` where there is no folder, `UnsupportedModel` naming a module or mode
+    that is not known."""
+    if not folder.is_dir():
+        raise ModelNotFound(f"model {str(folder)!r}: expected a folder, got none", field="model")
     files: list[str] = []
     encoder, pooling, normalize, basis = "", Pooling.MEAN, False, "assumed"
     if (folder / "modules.json").is_file():

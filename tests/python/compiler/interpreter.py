@@ -4,7 +4,7 @@ without the engine. Ragged graphs are run on a batch of sequences, as the engine
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ def _erf(x: Array) -> Array:
     return np.array([math.erf(v) for v in x.ravel()]).reshape(x.shape)
 
 
-ACTIVATIONS = {
+ACTIVATIONS: Mapping[Activation, Callable[[Array], Array]] = {
     Activation.NONE: lambda x: x,
     Activation.RELU: lambda x: np.where(x > 0, x, 0.0),
     Activation.GELU_ERF: lambda x: x * (1 + _erf(x / np.sqrt(2))) / 2,
@@ -30,7 +30,7 @@ ACTIVATIONS = {
     Activation.SIGMOID: lambda x: 1 / (1 + np.exp(-x)),
     Activation.SILU: lambda x: x / (1 + np.exp(-x)),
 }
-BINARIES = {
+BINARIES: Mapping[Binary, Callable[[Array, Array], Array]] = {
     Binary.ADD: np.add,
     Binary.SUBTRACT: np.subtract,
     Binary.MULTIPLY: np.multiply,
@@ -86,14 +86,16 @@ class Interpreter:
         scaled = (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(
             variance + node.attributes["epsilon"]
         )
-        return scaled * gamma + beta
+        result: Array = scaled * gamma + beta
+        return result
 
     def gemm(
         self, node: Node, x: Array, weight: Array, bias: Array | None, residual: Array | None
     ) -> Array:
         y = x @ weight + (0 if bias is None else bias)
         y = ACTIVATIONS[Activation(int(node.attributes["activation"]))](y)
-        return y if residual is None else y + residual
+        result: Array = y if residual is None else y + residual
+        return result
 
     def attention(self, node: Node, q: Array, k: Array | None, v: Array | None) -> Array:
         if k is None or v is None:
@@ -110,17 +112,18 @@ class Interpreter:
 
     def pool(self, node: Node, x: Array) -> Array:
         pooling = Pooling(int(node.attributes["pooling"]))
-        rows = {
+        rows: Mapping[Pooling, Callable[[Array], Array]] = {
             Pooling.CLS: lambda s: s[0],
             Pooling.MEAN: lambda s: s.mean(axis=0),
             Pooling.MAX: lambda s: s.max(axis=0),
             Pooling.MEAN_SQRT_LENGTH: lambda s: s.sum(axis=0) / np.sqrt(len(s)),
-        }[pooling]
-        return np.stack([rows(s) for s in self.sequences(x)])
+        }
+        return np.stack([rows[pooling](s) for s in self.sequences(x)])
 
     def l2_normalize(self, node: Node, x: Array) -> Array:
         norms = np.linalg.norm(x, axis=-1, keepdims=True)
-        return x / np.maximum(norms, node.attributes["smallest"])
+        result: Array = x / np.maximum(norms, node.attributes["smallest"])
+        return result
 
     def activation(self, node: Node, x: Array) -> Array:
         result: Array = ACTIVATIONS[Activation(int(node.attributes["activation"]))](x)

@@ -36,7 +36,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock is ahead of every file's times: files count as settled."""
     now = time.time_ns
-    monkeypatch.setattr(digests.time, "time_ns", lambda: now() + OLD_NS)
+    monkeypatch.setattr(time, "time_ns", lambda: now() + OLD_NS)
 
 
 def make(path: Path, fill: bytes = b"x", size: int = SIZE) -> str:
@@ -104,6 +104,18 @@ def test_a_damaged_memo_is_ignored(damage: bytes, tmp_path: Path, hashed: list[s
     memo.digests(tmp_path, ["weights"])
     (tmp_path / "memo.json").write_bytes(damage)
     assert memo.digests(tmp_path, ["weights"]) == {"weights": expected}
+    assert memo.digests(tmp_path, ["weights"]) == {"weights": expected}
+    assert len(hashed) == 2
+
+
+@pytest.mark.usefixtures("later")
+def test_an_entry_without_a_digest_is_ignored(tmp_path: Path, hashed: list[str]) -> None:
+    expected = make(tmp_path / "weights")
+    memo = DigestMemo(tmp_path / "memo.json")
+    memo.digests(tmp_path, ["weights"])
+    document = json.loads((tmp_path / "memo.json").read_text())
+    del document["files"][str(tmp_path / "weights")]["sha256"]
+    (tmp_path / "memo.json").write_text(json.dumps(document))
     assert memo.digests(tmp_path, ["weights"]) == {"weights": expected}
     assert len(hashed) == 2
 

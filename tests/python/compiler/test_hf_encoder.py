@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from pelton.compiler.hf_encoder import load_encoder, source_files
+from pelton.compiler.hf_encoder import load_encoder
+from pelton.compiler.hf_pooling import source_files
 from pelton.compiler.ir import Graph
 from pelton.compiler.passes import run_passes
 from pelton.errors import ModelNotFound, UnsupportedModel
@@ -46,7 +47,10 @@ def check_against_oracle(folder: Path) -> Graph:
     ends = np.cumsum(LENGTHS)
     expected = np.stack(
         [
-            oracle.embed(ids[end - n : end], None if type_ids is None else type_ids[end - n : end])
+            oracle.embed(
+                ids[end - n : end].tolist(),
+                None if type_ids is None else type_ids[end - n : end].tolist(),
+            )
             for end, n in zip(ends, LENGTHS, strict=True)
         ]
     )

@@ -167,14 +167,14 @@ def attention(
     x = builder.input("x", (TOKENS, 6))
     other = builder.input("other", (TOKENS, 6))
     sources = (x, x, x if x_of_v == "x" else other)
-    parts = [
+    q, k, v = (
         builder.gemm(s, random(6, 6) * (i + 1), random(6) if biased else None)
         for i, (s, biased) in enumerate(zip(sources, biases, strict=True))
-    ]
-    context = builder.attention(*parts, heads=2)
+    )
+    context = builder.attention(q, k, v, 2)
     builder.output("y", builder.pool(context, Pooling.MEAN))
     if extra_use:
-        builder.output("k", builder.pool(parts[1], Pooling.MAX))
+        builder.output("k", builder.pool(k, Pooling.MAX))
     return builder.build()
 
 
@@ -201,8 +201,8 @@ def test_two_layers_are_merged_apart() -> None:
     builder = GraphBuilder("layers")
     x = builder.input("x", (TOKENS, 6))
     for layer in range(2):
-        parts = [builder.gemm(x, random(6, 6) + layer + i, random(6)) for i in range(3)]
-        x = builder.attention(*parts, heads=3)
+        q, k, v = (builder.gemm(x, random(6, 6) + layer + i, random(6)) for i in range(3))
+        x = builder.attention(q, k, v, 3)
     builder.output("y", builder.pool(x, Pooling.CLS))
     check(
         builder.build(),
@@ -249,8 +249,8 @@ def test_a_merged_gemm_takes_no_name_that_is_there() -> None:
     builder = GraphBuilder("names")
     x = builder.input("x", (TOKENS, 6))
     taken = builder.weight(random(6), "context.qkv.bias")
-    parts = [builder.gemm(x, random(6, 6) + i, random(6)) for i in range(3)]
-    context = builder.label("context", builder.attention(*parts, heads=2))
+    q, k, v = (builder.gemm(x, random(6, 6) + i, random(6)) for i in range(3))
+    context = builder.label("context", builder.attention(q, k, v, 2))
     builder.output("y", builder.pool(builder.binary(context, taken, Binary.ADD), Pooling.MEAN))
     check(
         builder.build(),

@@ -101,7 +101,7 @@ def weights_of(model_type: str, seed: int = 1) -> dict[str, npt.NDArray[np.float
     distil = model_type == "distilbert"
     parts = _DISTILBERT_PARTS if distil else _BERT_PARTS
     layer = "transformer.layer." if distil else "encoder.layer."
-    shapes = {"embeddings.LayerNorm": (HIDDEN,)}
+    shapes: dict[str, tuple[int, ...]] = {"embeddings.LayerNorm": (HIDDEN,)}
     shapes |= {f"{layer}{i}.{part}": s for i in range(LAYERS) for part, s in parts.items()}
     for name, shape in shapes.items():
         weights[name + ".weight"] = make(*shape) + np.float32(len(shape) == 1)

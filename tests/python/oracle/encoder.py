@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def gelu_tanh(x: Array) -> Array:
     return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": gelu_erf,
     "gelu_new": gelu_tanh,
     "gelu_fast": gelu_tanh,
@@ -88,7 +88,8 @@ ACTIVATIONS = {
 
 def softmax(scores: Array) -> Array:
     powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    shares: Array = powers / powers.sum(axis=-1, keepdims=True)
+    return shares
 
 
 class OracleEncoder:
@@ -129,7 +130,9 @@ class OracleEncoder:
             row = tokens.sum(axis=0) / math.sqrt(len(tokens))
         else:
             row = tokens.mean(axis=0)
-        return row / max(float(np.linalg.norm(row)), 1e-12) if self.normalized else row
+        if self.normalized:
+            row = row / max(float(np.linalg.norm(row)), 1e-12)
+        return np.asarray(row)
 
     def hidden_states(self, ids: Sequence[int], type_ids: Sequence[int] | None = None) -> Array:
         """float64 [tokens, hidden] after the last layer."""
@@ -167,7 +170,8 @@ class OracleEncoder:
     def layer_norm(self, x: Array, name: str) -> Array:
         centred = x - x.mean(axis=1, keepdims=True)
         deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.epsilon)
-        return centred / deviation * self.weights[name + ".weight"] + self.weights[name + ".bias"]
+        normed: Array = centred / deviation
+        return normed * self.weights[name + ".weight"] + self.weights[name + ".bias"]
 
 
 def read_pooling(folder: Path) -> tuple[str, bool]:
