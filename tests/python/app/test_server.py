@@ -64,13 +64,15 @@ def test_servers_side_by_side(plus_one) -> None:
 
 
 def test_programs_and_servers_run_at_once(plus_one) -> None:
-    with pelton.Server({"m": plus_one}, port=0) as server:
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            http = [pool.submit(infer, server.url) for _ in range(40)]
-            x = {"x": np.ones((3, 4), np.float32)}
-            direct = [pool.submit(plus_one, x) for _ in range(40)]
-            assert all(future.result(60) == [2, 3, 4, 5] for future in http)
-            assert all((future.result(60)["y"] == 2).all() for future in direct)
+    x = {"x": np.ones((3, 4), np.float32)}
+    with (
+        pelton.Server({"m": plus_one}, port=0) as server,
+        concurrent.futures.ThreadPoolExecutor(8) as pool,
+    ):
+        http = [pool.submit(infer, server.url) for _ in range(40)]
+        direct = [pool.submit(plus_one, x) for _ in range(40)]
+        assert all(future.result(60) == [2, 3, 4, 5] for future in http)
+        assert all((future.result(60)["y"] == 2).all() for future in direct)
 
 
 def test_a_taken_port_is_named(plus_one) -> None:
@@ -137,15 +139,14 @@ def test_pipelined_requests_that_were_read_are_answered_too() -> None:
 
 
 def test_idle_connections_do_not_hold_up_a_stop() -> None:
-    with serving() as told:
-        with told.connect() as sock, told.connect():
-            sock.sendall(get("/v2"))
-            reader = Reader(sock)
-            reader.answer()
-            started = time.monotonic()
-            told.server.stop()
-            assert time.monotonic() - started < 5
-            assert reader.is_closed()
+    with serving() as told, told.connect() as sock, told.connect():
+        sock.sendall(get("/v2"))
+        reader = Reader(sock)
+        reader.answer()
+        started = time.monotonic()
+        told.server.stop()
+        assert time.monotonic() - started < 5
+        assert reader.is_closed()
 
 
 def test_a_request_that_arrives_while_draining_is_answered() -> None:
