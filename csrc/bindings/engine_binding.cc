@@ -6,7 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "csrc/base/cpu_features.h"
+#include "csrc/exec/kernel_choice.h"
 #include "csrc/serve/completion.h"
 #include "csrc/serve/engine.h"
 #include "csrc/serve/plan_runner.h"
@@ -84,10 +84,6 @@ std::vector<uint64_t> count_bounds() {
   return bounds;
 }
 
-kernels::Isa isa_or_raise() {
-  return value_or_raise(choose_isa(detect_cpu_features(), std::getenv("PELTON_ISA")));
-}
-
 struct RequestOptions {
   int priority;
   int64_t deadline_ns;
@@ -97,7 +93,7 @@ struct RequestOptions {
 class PythonEngine {
  public:
   PythonEngine(int threads, int64_t queue_requests_max)
-      : kernels_(kernels::select_kernels(detect_cpu_features(), isa_or_raise())),
+      : kernels_(value_or_raise(choose_kernels(std::getenv("PELTON_ISA")))),
         engine_(checked_options(threads, queue_requests_max)) {}
   ~PythonEngine() { close(); }
 

@@ -1,5 +1,4 @@
 // pelton._native: conversion only. Its Python face is pyserver/pelton/_native.pyi.
-#include <array>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -9,13 +8,13 @@
 #include "csrc/bindings/conversions.h"
 #include "csrc/bindings/engine_binding.h"
 #include "csrc/bindings/plan_binding.h"
-#include "kernels/include/registry.h"
+#include "csrc/exec/kernel_choice.h"
 
 namespace pelton {
 namespace {
 
 py::dict cpu_features() {
-  const kernels::IsaFeatures features = detect_cpu_features();
+  const auto features = detect_cpu_features();
   py::dict result;
   result["avx2"] = features.avx2;
   result["fma"] = features.fma;
@@ -28,13 +27,9 @@ py::dict cpu_features() {
 }
 
 py::dict kernel_variants() {
-  const kernels::IsaFeatures features = detect_cpu_features();
-  const kernels::Isa isa = value_or_raise(choose_isa(features, std::getenv("PELTON_ISA")));
-  std::array<kernels::KernelChoice, kernels::kKernelOpCount> choices;
-  kernels::describe_kernels(features, isa, choices);
   py::dict result;
-  for (const kernels::KernelChoice& choice : choices) {
-    result[py::str(std::string(choice.op))] = std::string(choice.variant);
+  for (const KernelName& name : value_or_raise(name_kernels(std::getenv("PELTON_ISA")))) {
+    result[py::str(name.op)] = name.variant;
   }
   return result;
 }
