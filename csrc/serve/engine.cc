@@ -132,7 +132,7 @@ Status Engine::Impl::remove_model(ModelId id) {
     entry->is_being_removed = true;
     entry->gate.close();
   }
-  core_.work.notify_one();  // a batch that is held back must run now
+  core_.work.wake();  // a batch that is held back must run now
   wait_until_deserted(&entry->gate, kNoDeadline);
   std::unique_ptr<Model> model;  // destroyed after the lock is given back: a runner may be large
   const std::lock_guard lock(core_.models_mutex);
@@ -229,7 +229,7 @@ SubmitResult Engine::Impl::enqueue(const Submission& submission, ModelEntry& ent
   // The slots are the ring's budget. From here on the request is the worker's, and may be over
   // before this returns.
   PELTON_CHECK(core_.arrivals.try_push(ticket));
-  core_.work.notify_one();
+  core_.work.wake();
   return SubmitResult::accepted(ticket);
 }
 
@@ -240,7 +240,7 @@ bool Engine::Impl::cancel(Ticket ticket) {
     case SlotState::Cancelled::kTooLate:
       return false;
     case SlotState::Cancelled::kQueued:
-      if (core_.cancel_hints.try_push(ticket)) core_.work.notify_one();
+      if (core_.cancel_hints.try_push(ticket)) core_.work.wake();
       return true;
     case SlotState::Cancelled::kClaimed:
     case SlotState::Cancelled::kBefore:
@@ -254,7 +254,7 @@ bool Engine::Impl::drain(Nanos deadline) {
     const std::lock_guard lock(core_.models_mutex);
     close_gates();
   }
-  core_.work.notify_one();  // batches that are held back must run now
+  core_.work.wake();  // batches that are held back must run now
   return wait_until_deserted(nullptr, deadline);
 }
 
@@ -264,7 +264,7 @@ void Engine::Impl::close() {
     close_gates();
     core_.is_closing.store(true, std::memory_order_release);
   }
-  core_.work.notify_one();
+  core_.work.wake();
   const std::lock_guard lock(join_mutex_);
   if (thread_.joinable()) thread_.join();
 }
@@ -301,7 +301,7 @@ void Engine::Impl::leave(ModelEntry& entry) {
 
 void Engine::Impl::tell_deserted() {
   core_.deserted.notify_all();
-  core_.work.notify_one();  // a closing worker waits for the last one to leave
+  core_.work.wake();  // a closing worker waits for the last one to leave
 }
 
 void Engine::Impl::close_gates() {

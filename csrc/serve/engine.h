@@ -121,8 +121,8 @@ class Engine {
   // kInvalidArgument (no sink, no rows or tokens, more rows than queue_rows_max), kDeadlineExceeded
   // (already past), kUnavailable (closed, draining, the model is being removed, or forked).
   SubmitResult submit(const Submission& submission);
-  // True: the request completes as kCancelled: at once when it is queued; when it runs already,
-  // after its batch, with its result dropped. False: it is over, or never was.
+  // True: the request completes as kCancelled, as soon as the batch that runs now is done; if that
+  // is its own, its result is dropped. False: it is over, or never was.
   bool cancel(Ticket ticket);
 
   // Refuses further requests and models, for good, and waits until all accepted ones are over, at

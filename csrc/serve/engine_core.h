@@ -16,6 +16,7 @@
 #include "csrc/concurrency/gate.h"
 #include "csrc/concurrency/index_stack.h"
 #include "csrc/concurrency/mpmc_ring.h"
+#include "csrc/concurrency/sleeper.h"
 #include "csrc/serve/batch_time_estimate.h"
 #include "csrc/serve/engine.h"
 #include "csrc/serve/pending_set.h"
@@ -128,7 +129,7 @@ struct EngineCore {
   // Tickets of requests that were cancelled while queued, so that they complete at once and not
   // when their turn comes. When it is full the hint is dropped: their turn comes.
   MpmcRing<Ticket> cancel_hints;
-  EventCount work;  // the worker sleeps here: arrivals, hints, closing, a deserted gate
+  Sleeper work;  // the worker sleeps here: arrivals, hints, closing, a deserted gate
 
   const std::unique_ptr<ModelEntry[]> entries;
   std::mutex models_mutex;   // control plane only; opening and closing of gates

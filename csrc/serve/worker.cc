@@ -303,14 +303,14 @@ void Worker::sleep(bool was_closing) {
     const int64_t end = spin_clock_ns() + spin_ns_max_;
     while (core_.arrivals.approximate_size() == 0 && spin_clock_ns() < end) StdAtomics::pause();
   }
-  const uint32_t key = core_.work.prepare();
+  core_.work.prepare();
   if (must_stay_awake(was_closing)) {
     core_.work.cancel();
     return;
   }
   int64_t timeout_ns = kNoTimeout;
   if (wake_at_ != kNoDeadline) timeout_ns = std::max<Nanos>(0, wake_at_ - core_.clock.now());
-  core_.work.wait(key, timeout_ns);
+  core_.work.sleep(timeout_ns);
 }
 
 bool Worker::must_stay_awake(bool was_closing) {

@@ -7,6 +7,7 @@
 #include "csrc/concurrency/event_count.h"
 #include "csrc/concurrency/gate.h"
 #include "csrc/concurrency/mpmc_ring.h"
+#include "csrc/concurrency/sleeper.h"
 #include "csrc/concurrency/wait_word.h"
 #include "csrc/concurrency/wake_flag.h"
 #include "tests/native/test.h"
@@ -76,6 +77,57 @@ TEST(event_count_stress_loses_no_wake_up) {
   threads[0].join();
   threads[1].join();
   EXPECT_EQ(sum.load(), int64_t{2} * kEach * (kEach + 1) / 2);
+}
+
+TEST(sleeper_times_out_and_forgets_early_wakes) {
+  Sleeper sleeper;
+  sleeper.wake();  // nobody sleeps: forgotten
+  sleeper.prepare();
+  const int64_t start = spin_clock_ns();
+  sleeper.sleep(2 * kMillisecond);
+  EXPECT(spin_clock_ns() - start >= 2 * kMillisecond);
+  sleeper.prepare();
+  sleeper.wake();
+  sleeper.wake();
+  sleeper.sleep();  // at once: the wake came after prepare()
+  sleeper.prepare();
+  sleeper.cancel();
+  sleeper.wake();
+}
+
+TEST(sleeper_stress_loses_no_wake_up) {
+  constexpr int kEach = 20'000;
+  MpmcRing<int> ring(1 << 16);
+  Sleeper sleeper;
+  std::vector<std::thread> producers;
+  for (int p = 0; p < 3; ++p) {
+    producers.emplace_back([&, p] {
+      std::mt19937_64 random(testing::seed() + static_cast<uint64_t>(p));
+      for (int i = 1; i <= kEach; ++i) {
+        EXPECT(ring.try_push(i));
+        sleeper.wake();
+        if (random() % 8 == 0) std::this_thread::yield();
+      }
+    });
+  }
+  int64_t sum = 0;
+  for (int total = 0; total < 3 * kEach;) {
+    int values[16];
+    size_t count = ring.pop_many(values, 16);
+    if (count == 0) {
+      sleeper.prepare();
+      count = ring.pop_many(values, 16);
+      if (count > 0) {
+        sleeper.cancel();
+      } else {
+        sleeper.sleep();
+      }
+    }
+    for (size_t i = 0; i < count; ++i) sum += values[i];
+    total += static_cast<int>(count);
+  }
+  for (std::thread& producer : producers) producer.join();
+  EXPECT_EQ(sum, int64_t{3} * kEach * (kEach + 1) / 2);
 }
 
 TEST(wait_word_reaches_and_times_out) {

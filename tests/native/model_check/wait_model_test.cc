@@ -1,6 +1,7 @@
 #include "csrc/concurrency/event_count.h"
 #include "csrc/concurrency/gate.h"
 #include "csrc/concurrency/mpmc_ring.h"
+#include "csrc/concurrency/sleeper.h"
 #include "csrc/concurrency/spin_barrier.h"
 #include "csrc/concurrency/wait_word.h"
 #include "csrc/concurrency/wake_flag.h"
@@ -69,6 +70,55 @@ TEST(model_event_count_fault_relaxed_rmws_are_found) {
 }
 TEST(model_event_count_fault_no_re_check_is_found) {
   expect_found<EventSuite<NoFaults, false, 1, 1>>("no re-check", 200'000);
+}
+
+// The same with the one consumer that a Sleeper serves. (A plain store in cancel() is lost here
+// within 20 interleavings.)
+template <typename Faults, bool kReCheck>
+struct SleeperSuite : rl::test_suite<SleeperSuite<Faults, kReCheck>, 3> {
+  static constexpr size_t kEach = 2;
+  MpmcRing<int, RelacyAtomics<NoFaults>> ring{4};
+  BasicSleeper<RelacyAtomics<Faults>> sleeper;
+
+  void thread(unsigned index) {
+    if (index < 2) {
+      for (size_t i = 0; i < kEach; ++i) {
+        RL_ASSERT(ring.try_push(1));
+        sleeper.wake();
+      }
+      return;
+    }
+    int values[4];
+    for (size_t total = 0; total < 2 * kEach;) {
+      size_t count = ring.pop_many(values, 4);
+      if (count == 0) {
+        sleeper.prepare();
+        count = kReCheck ? ring.pop_many(values, 4) : 0;
+        if (count > 0) {
+          sleeper.cancel();
+        } else {
+          sleeper.sleep();
+        }
+      }
+      total += count;
+    }
+  }
+};
+
+TEST(model_sleeper_loses_no_wake_up) {
+  expect_correct<SleeperSuite<NoFaults, true>>("2 wake, 1 sleeps", 100'000);
+}
+TEST(model_sleeper_fault_load_in_wake_is_found) {
+  expect_found<SleeperSuite<LookInsteadOfRmw, true>>("load in wake", 200'000);
+}
+TEST(model_sleeper_fault_store_in_prepare_is_found) {
+  expect_found<SleeperSuite<StoreInsteadOfExchange, true>>("store in prepare", 200'000);
+}
+TEST(model_sleeper_fault_relaxed_rmws_are_found) {
+  expect_found<SleeperSuite<RelaxedRmws, true>>("relaxed rmws", 200'000);
+}
+TEST(model_sleeper_fault_no_re_check_is_found) {
+  expect_found<SleeperSuite<NoFaults, false>>("no re-check", 200'000);
 }
 
 // Completions: producers push and fire; the consumer reads the signal, arms, drains. The signal
