@@ -35,17 +35,16 @@ int affinity_cpus() {
 // The path of this process in the hierarchy whose line of /proc/self/cgroup names `controller` (""
 // for v2).
 std::string cgroup_path(std::string_view lines, std::string_view controller) {
+  const std::string wanted = "," + std::string(controller) + ",";
   while (!lines.empty()) {
     const std::string_view line = lines.substr(0, lines.find('\n'));
     lines.remove_prefix(std::min(lines.size(), line.size() + 1));
     const size_t first = line.find(':');
     const size_t second = first == line.npos ? first : line.find(':', first + 1);
     if (second == line.npos) continue;
+    // The list of version 2 is empty: ",,".
     const std::string names = "," + std::string(line.substr(first + 1, second - first - 1)) + ",";
-    if (names == ("," + std::string(controller) + ",") ||
-        (!controller.empty() && names.find("," + std::string(controller) + ",") != names.npos)) {
-      return std::string(line.substr(second + 1));
-    }
+    if (names.find(wanted) != names.npos) return std::string(line.substr(second + 1));
   }
   return {};
 }
@@ -64,26 +63,26 @@ int tightest_quota(std::string path, const ReadQuota& read_quota) {
   int cpus = 0;
   for (int depth = 0; depth < kDepthMax; ++depth) {
     cpus = tighter(cpus, read_quota(path));
-    if (path.empty() || path == "/") break;
-    path.resize(path.find_last_of('/'));
+    const size_t parent = path.find_last_of('/');
+    if (parent == path.npos || path == "/") break;
+    path.resize(parent);
   }
   return cpus;
 }
 
-int cgroup_cpus() {
-  const std::string groups = read_file("/proc/self/cgroup");
-  const int v2 = tightest_quota(cgroup_path(groups, ""), [](const std::string& path) {
-    return cpus_of_quota(read_file("/sys/fs/cgroup" + path + "/cpu.max"));
+}  // namespace
+
+int cpus_of_cgroup(std::string_view groups, const std::string& mount) {
+  const int v2 = tightest_quota(cgroup_path(groups, ""), [&](const std::string& path) {
+    return cpus_of_quota(read_file(mount + path + "/cpu.max"));
   });
-  const int v1 = tightest_quota(cgroup_path(groups, "cpu"), [](const std::string& path) {
-    const std::string folder = "/sys/fs/cgroup/cpu" + path;
+  const int v1 = tightest_quota(cgroup_path(groups, "cpu"), [&](const std::string& path) {
+    const std::string folder = mount + "/cpu" + path;
     const std::string quota = read_file(folder + "/cpu.cfs_quota_us");
     return cpus_of_quota(quota + " " + read_file(folder + "/cpu.cfs_period_us"));
   });
   return tighter(v2, v1);
 }
-
-}  // namespace
 
 int cpus_of_quota(std::string_view cpu_max) {
   const auto next_number = [&cpu_max](int64_t& value) {
@@ -105,7 +104,9 @@ int cpus_of_quota(std::string_view cpu_max) {
 }
 
 int usable_cpu_count() {
-  static const int count = std::max(1, tighter(affinity_cpus(), cgroup_cpus()));
+  static const int count = std::max(
+      1,
+      tighter(affinity_cpus(), cpus_of_cgroup(read_file("/proc/self/cgroup"), "/sys/fs/cgroup")));
   return count;
 }
 

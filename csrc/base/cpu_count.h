@@ -2,6 +2,7 @@
 // Spinning and team sizes depend on it.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 namespace pelton {
@@ -13,5 +14,10 @@ int usable_cpu_count();
 // The quota in CPUs, rounded up, that a cgroup v2 `cpu.max` ("200000 100000", "max 100000") states;
 // 0 when it states none or cannot be read. Pure.
 int cpus_of_quota(std::string_view cpu_max);
+
+// The tightest quota, as above, of the groups that `groups` (the text of /proc/self/cgroup) names,
+// from each of them up to the root of the hierarchy at `mount` (/sys/fs/cgroup); 0 when there is
+// none.
+int cpus_of_cgroup(std::string_view groups, const std::string& mount);
 
 }  // namespace pelton

@@ -9,7 +9,6 @@
 #include <thread>
 #include <vector>
 
-#include "csrc/base/cpu_count.h"
 #include "tests/native/test.h"
 
 namespace pelton {
@@ -158,19 +157,6 @@ TEST(team_in_a_forked_child_runs_alone_and_ends) {
   EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
   team.run(2, mark, &marks);
   EXPECT_EQ(marks.calls[1], 2);
-}
-
-TEST(cpu_quota_is_rounded_up) {
-  EXPECT_EQ(cpus_of_quota("max 100000\n"), 0);
-  EXPECT_EQ(cpus_of_quota("200000 100000\n"), 2);
-  EXPECT_EQ(cpus_of_quota("150000 100000"), 2);
-  EXPECT_EQ(cpus_of_quota("1000 100000"), 1);
-  EXPECT_EQ(cpus_of_quota("-1\n 100000\n"), 0);
-  EXPECT_EQ(cpus_of_quota(""), 0);
-  EXPECT_EQ(cpus_of_quota("100000"), 0);
-  EXPECT_EQ(cpus_of_quota("100000 0"), 0);
-  EXPECT_EQ(cpus_of_quota("9000000000000000000 1"), 1 << 20);
-  EXPECT(usable_cpu_count() >= 1);
 }
 
 }  // namespace
