@@ -33,6 +33,8 @@ _LOG: Final = logging.getLogger("pelton.server")
 _BACKLOG: Final = 2048
 _DATE_PERIOD_S: Final = 1.0
 _DRAIN_POLL_S: Final = 0.02
+# The first requests need not wait for what only others use.
+_PRELOAD_DELAY_S: Final = 0.5
 _START_S_MAX: Final = 60.0
 # How long CPython lets one thread run while another waits. A worker thread that holds the
 # interpreter delays the event loop by up to this; at the default of 5 ms a single busy thread costs
@@ -70,9 +72,10 @@ class _Serving(uvicorn.Server):
 
     def __init__(self, state: ServerState, on_listening: Callable[[], object]) -> None:
         settings = state.settings
+        self._application = Application(state)
         super().__init__(
             uvicorn.Config(
-                Application(state),
+                self._application,
                 http=PeltonProtocol,
                 ws="none",
                 lifespan="off",
@@ -115,9 +118,15 @@ class _Serving(uvicorn.Server):
         self._state.watch_loop()
         await self.on_tick(0)
         self._on_listening()
+        loop = asyncio.get_running_loop()
+        preload = loop.call_later(_PRELOAD_DELAY_S, self._preload, loop)
         while not self._stop.is_set():
             await _wait(self._stop, _DATE_PERIOD_S)
             await self.on_tick(0)  # the Date header
+        preload.cancel()
+
+    def _preload(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.run_in_executor(self._state.workers, self._application.routes.load)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()

@@ -12,9 +12,8 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -46,8 +45,7 @@ COUNT_BOUNDS: Final = tuple(float(1 << power) for power in range(15))
 _CPU: Final = "cpu"  # the only device
 
 
-@dataclass(frozen=True, slots=True)
-class HistogramSnapshot:
+class HistogramSnapshot(NamedTuple):
     """`counts[i]` values were at most `bounds[i]` and above the bound before; the last entry of
     `counts`, one more than `bounds`, lay above every bound. `total` is the sum of the values."""
 
@@ -55,12 +53,9 @@ class HistogramSnapshot:
     counts: Sequence[int]
     total: float
 
-    def __post_init__(self) -> None:
-        if len(self.counts) != len(self.bounds) + 1:
-            raise ValueError(f"{len(self.bounds)} bounds need {len(self.bounds) + 1} counts")
-
     @property
-    def count(self) -> int:
+    def observed(self) -> int:
+        """How many values there were."""
         return sum(self.counts)
 
     def cumulative(self) -> Iterator[tuple[str, int]]:
@@ -122,8 +117,7 @@ class RequestMetrics:
             return dict(self._outcomes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSnapshot:
+class EngineSnapshot(NamedTuple):
     """What the engine counted for one model. `queue` and `execute` are in seconds; `batch_rows` and
     `batch_tokens` count batches by size; `pool_bytes` is by state."""
 
@@ -135,8 +129,7 @@ class EngineSnapshot:
     pool_bytes: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSnapshot:
+class ModelSnapshot(NamedTuple):
     """One version of one model at one moment; `engine` is None where it has been unloaded."""
 
     model: str
@@ -148,8 +141,7 @@ class ModelSnapshot:
     engine: EngineSnapshot | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessSnapshot:
+class ProcessSnapshot(NamedTuple):
     """Everything a scrape shows."""
 
     models: Sequence[ModelSnapshot]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from pelton._cpus import process_cpus
 from pelton.errors import InvalidSettings
@@ -44,8 +44,7 @@ def default_cache_dir(environ: Mapping[str, str] | None = None) -> str:
     return str((Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "pelton")
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """One key: its name, type, range or choices, and one line for `--help` and the docs."""
 
     name: str
@@ -183,7 +182,7 @@ _KEYS: Final = (
 KEYS: Final[Mapping[str, Key]] = MappingProxyType({key.name: key for key in _KEYS})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What the process was told. Made by `load_settings`, or directly in programs and tests;
     `KEYS` says what each field means."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,7 @@ from pelton.errors import InvalidInput
 __all__ = ["Prepared", "check_names", "cut_rows"]
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Prepared:
+class Prepared(NamedTuple):
     """Checked inputs in the plan's order and dtypes. `lengths` is int32 [rows] for ragged models,
     None for dense ones."""
 

@@ -15,8 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +38,7 @@ NO_DEADLINE: Final = 2**63 - 1
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions:
+class LoadOptions(NamedTuple):
     """Limits of one loaded model; `threads` is the most of the team that its batches may use."""
 
     threads: int
@@ -50,8 +48,7 @@ class LoadOptions:
     queue_rows_max: int
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Submission:
+class Submission(NamedTuple):
     """One request to the engine.
 
     `inputs` and `outputs` are C-contiguous arrays of the plan's dtypes, in the plan's order; an

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pelton import _native
 from pelton.bridge._status import native_errors
@@ -19,8 +18,7 @@ DIM_TOKENS: Final = -2
 _VERIFY_BYTES_MAX: Final = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class PlanTensor:
+class PlanTensor(NamedTuple):
     """An input or output of a plan. `shape[0]` is `DIM_ROWS` or `DIM_TOKENS`."""
 
     name: str

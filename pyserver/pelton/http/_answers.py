@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pelton.codec import encode_error
 from pelton.codec.embeddings import encode_openai_error
@@ -20,14 +19,13 @@ _RETRY_JITTER: Final = 0.25
 Header = tuple[bytes, bytes]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+class Answer(NamedTuple):
     """A whole answer. `chunks` in order make its body; `headers` have lower-case names and lack
     those that every answer gets."""
 
     status: int
-    chunks: Sequence[bytes | memoryview] = ()
-    headers: list[Header] = field(default_factory=list)
+    chunks: Sequence[bytes | memoryview]
+    headers: list[Header]
 
     @property
     def content_length(self) -> int:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeVar
-
-from starlette.types import Receive, Scope
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pelton.errors import (
     InvalidInput,
@@ -17,6 +15,9 @@ from pelton.errors import (
 )
 from pelton.http._identity import request_id_of
 from pelton.http.state import ServerState
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope
 
 __all__ = ["ClientGone", "Exchange"]
 

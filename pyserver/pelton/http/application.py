@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
-
-from starlette.exceptions import HTTPException
-from starlette.routing import Router
-from starlette.types import Message, Receive, Scope, Send
+from typing import TYPE_CHECKING, Final
 
 from pelton.errors import (
     Error,
@@ -20,13 +16,15 @@ from pelton.errors import (
     InvalidInput,
     MethodNotAllowed,
     RequestTimeout,
-    RouteNotFound,
     UnsupportedMediaType,
 )
 from pelton.http._answers import Answer, Header, error_answer
 from pelton.http._exchange import ClientGone, Exchange
-from pelton.http._routes import routes
+from pelton.http._routes import Routes
 from pelton.http.state import ServerState
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 __all__ = ["Application"]
 
@@ -41,7 +39,7 @@ class Application:
 
     def __init__(self, state: ServerState) -> None:
         self.state = state
-        self._router = Router(routes(), redirect_slashes=False)
+        self.routes = Routes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # no lifespan events; an upgrade is not offered
@@ -72,7 +70,7 @@ class Application:
     async def _answer(self, exchange: Exchange, scope: Scope) -> Answer:
         try:
             _check_head(scope)
-            return await self._route(exchange, scope)
+            return await self.routes.answer(exchange, scope)
         except Error as error:
             if error.http_status >= 500 and error.http_status != 503:
                 _log_failure(exchange, error)
@@ -82,25 +80,6 @@ class Application:
         except Exception as error:
             _log_failure(exchange, error)
             return self._refuse(exchange, Internal(repr(error)))
-
-    async def _route(self, exchange: Exchange, scope: Scope) -> Answer:
-        """Starlette finds the endpoint, which leaves its answer here."""
-        scope["app"] = self
-        scope["pelton.exchange"] = exchange
-        answers: list[Answer] = []
-        scope["pelton.answer"] = answers.append
-        try:
-            await self._router(scope, _never_receive, _never_send)
-        except HTTPException as error:
-            method, path = scope["method"], exchange.path[:256]
-            if error.status_code == 405:
-                allowed = (error.headers or {}).get("Allow", "")
-                refused = MethodNotAllowed(
-                    "Method Not Allowed", expected=_ordered(allowed), got=method
-                )
-                raise refused from None
-            raise RouteNotFound("Not Found", got=f"{method} {path}") from None
-        return answers[0]
 
     def _refuse(self, exchange: Exchange, error: Error) -> Answer:
         answer = error_answer(
@@ -170,10 +149,6 @@ def _check_head(scope: Scope) -> None:
         )
 
 
-def _ordered(methods: str) -> str:
-    return ", ".join(sorted(method.strip() for method in methods.split(",")))
-
-
 def _log_client_gone(exchange: Exchange) -> None:
     _LOG.info(
         "client gone: %s", exchange.path, extra={"request_id": exchange.request_id, "status": 499}
@@ -188,11 +163,3 @@ def _log_failure(exchange: Exchange, error: Exception) -> None:
         exc_info=None if isinstance(error, Error) and not isinstance(error, Internal) else error,
         extra={"request_id": exchange.request_id},
     )
-
-
-async def _never_receive() -> Message:
-    raise AssertionError("endpoints read through their Exchange")
-
-
-async def _never_send(message: Message) -> None:
-    raise AssertionError(f"endpoints return their answer, they do not send {message['type']}")

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +28,7 @@ __all__ = ["TextTokenizer", "Tokenization"]
 _SHOWN_ROWS_MAX: Final = 5
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Tokenization:
+class Tokenization(NamedTuple):
     """The ids of n texts without padding: those of text i are the next `lengths[i]` of `ids`.
 
     `ids` is int32 [sum of lengths], `lengths` int32 [n], special tokens included; `truncated` is

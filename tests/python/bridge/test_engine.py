@@ -336,9 +336,9 @@ def test_stats_as_metrics_agree_with_the_counts(engine, plans) -> None:
     for rows in (1, 2, 3):
         model.run(request(rows))
     taken = model.snapshot()
-    assert taken.batch_rows.count == taken.execute.count == model.stats()["batches"] == 3
+    assert taken.batch_rows.observed == taken.execute.observed == model.stats()["batches"] == 3
     assert taken.batch_rows.total == 6
-    assert taken.queue.count == 3
+    assert taken.queue.observed == 3
     assert taken.queue_rows == 0
     assert taken.pool_bytes["arena"] > 0
 

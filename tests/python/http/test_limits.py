@@ -218,7 +218,7 @@ def test_the_lag_of_the_loop_is_measured(state, monkeypatch) -> None:
         state.watch_loop()
         await asyncio.sleep(0)
         time.sleep(0.05)  # the event loop is held up
-        while state.loop_lag.snapshot().count < 2:
+        while state.loop_lag.snapshot().observed < 2:
             await asyncio.sleep(0.005)
 
     asyncio.run(asyncio.wait_for(main(), 30))
