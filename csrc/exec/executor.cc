@@ -147,11 +147,23 @@ void Executor::choose_split() {
   }
 }
 
-// The arena: batch tensors of tokens, of rows, each rank's block and scratch. Every part starts at
-// a multiple of 64 bytes; 64 that may be read follow the tokens (f32_attention reads past the last
+// The arena: per region (one for all ranks together, else one per rank, for its largest chunk)
+// batch tensors of tokens, of rows, and the block; then each rank's scratch. Every part starts at a
+// multiple of 64 bytes; 64 that may be read follow the tokens (f32_attention reads past the last
 // row).
 Status Executor::lay_out() {
-  const int64_t rows_max = std::max(token_count_, row_count_);
+  chunk_rows_max_ = together_ ? row_count_ : 0;
+  chunk_tokens_max_ = together_ ? token_count_ : 0;
+  for (int rank = 0; rank < ranks_ && !together_; ++rank) {
+    const Range rows = rows_of_rank(rank);
+    for (Range chunk = chunk_at(rows.begin, rows.end); chunk.begin < chunk.end;
+         chunk = chunk_at(chunk.end, rows.end)) {
+      const Range tokens = tokens_of(chunk);
+      chunk_rows_max_ = std::max(chunk_rows_max_, chunk.end - chunk.begin);
+      chunk_tokens_max_ = std::max(chunk_tokens_max_, tokens.end - tokens.begin);
+    }
+  }
+  const int64_t rows_max = std::max(chunk_rows_max_, chunk_tokens_max_);
   block_rows_ = together_ ? rows_max : std::min(program_.block_rows, rows_max);
   scratch_floats_ = 0;
   if (program_.attention_head_dim_max > 0) {
@@ -159,54 +171,76 @@ Status Executor::lay_out() {
         kernels::attention_scratch_floats(length_max_, program_.attention_head_dim_max);
     scratch_floats_ = align_up(floats * kFloatBytes) / kFloatBytes;
   }
-  const int64_t token_bytes = program_.batch_row_bytes[kTokenDomain] * token_count_ + 64;
-  const int64_t row_bytes = program_.batch_row_bytes[kRowDomain] * row_count_;
-  const int64_t block_bytes = (together_ ? 1 : ranks_) * program_.block_row_bytes * block_rows_;
-  const int64_t scratch_bytes = ranks_ * scratch_floats_ * kFloatBytes;
-  const int64_t total = token_bytes + row_bytes + block_bytes + scratch_bytes;
+  region_bytes_ = program_.batch_row_bytes[kTokenDomain] * chunk_tokens_max_ + 64 +
+                  program_.batch_row_bytes[kRowDomain] * chunk_rows_max_ +
+                  program_.block_row_bytes * block_rows_;
+  const int64_t regions_bytes = (together_ ? 1 : ranks_) * region_bytes_;
+  const int64_t total = regions_bytes + ranks_ * scratch_floats_ * kFloatBytes;
   PELTON_RETURN_IF_ERROR(arena_.reserve(static_cast<size_t>(total)));
-  batch_base_[kTokenDomain] = arena_.data();
-  batch_base_[kRowDomain] = arena_.data() + token_bytes;
-  block_base_ = batch_base_[kRowDomain] + row_bytes;
-  scratch_base_ = reinterpret_cast<float*>(block_base_ + block_bytes);
+  scratch_base_ = reinterpret_cast<float*>(arena_.data() + regions_bytes);
   return Status();
+}
+
+Range Executor::rows_of_rank(int rank) const {
+  const auto i = static_cast<size_t>(rank);
+  return {rank == 0 ? 0 : rank_ends_[i - 1], rank_ends_[i]};
+}
+
+Range Executor::tokens_of(Range rows) const {
+  return {token_begins_[static_cast<size_t>(rows.begin)],
+          token_begins_[static_cast<size_t>(rows.end)]};
+}
+
+// The rows from `begin` on that go through the network at once: as many as a block has room for, at
+// least one.
+Range Executor::chunk_at(int64_t begin, int64_t end) const {
+  const int64_t token_begin = token_begins_[static_cast<size_t>(begin)];
+  int64_t chunk_end = std::min(begin + 1, end);
+  while (chunk_end < end &&
+         token_begins_[static_cast<size_t>(chunk_end) + 1] - token_begin <= program_.block_rows) {
+    ++chunk_end;
+  }
+  return {begin, chunk_end};
 }
 
 int64_t Executor::row_count_of(RowDomain domain) const {
   return domain == RowDomain::kTokens ? token_count_ : row_count_;
 }
 
-Executor::Rank Executor::make_rank(int index) const {
+// The rank's view of its memory for these rows.
+Executor::Rank Executor::make_rank(int index, Range rows) const {
   Rank rank;
   rank.index = index;
-  const auto i = static_cast<size_t>(index);
-  rank.rows = {0, row_count_};
-  if (!together_) rank.rows = {index == 0 ? 0 : rank_ends_[i - 1], rank_ends_[i]};
-  rank.tokens = {token_begins_[static_cast<size_t>(rank.rows.begin)],
-                 token_begins_[static_cast<size_t>(rank.rows.end)]};
+  rank.rows = rows;
+  rank.tokens = tokens_of(rows);
+  std::byte* base = arena_.data() + (together_ ? 0 : index * region_bytes_);
   for (const int domain : {kTokenDomain, kRowDomain}) {
     const Range range = domain == kTokenDomain ? rank.tokens : rank.rows;
-    rank.batch[domain] = {batch_base_[domain] + program_.batch_row_bytes[domain] * range.begin,
-                          range.begin, range.end - range.begin};
+    const int64_t count = range.end - range.begin;
+    rank.batch[domain] = {base, range.begin, count};
+    base += program_.batch_row_bytes[domain] * count + (domain == kTokenDomain ? 64 : 0);
   }
-  const int64_t block_bytes = program_.block_row_bytes * block_rows_;
-  rank.block = {block_base_ + (together_ ? 0 : index * block_bytes), 0, block_rows_};
+  rank.block = {base, 0, block_rows_};
   rank.scratch = scratch_base_ + index * scratch_floats_;
   return rank;
 }
 
 void Executor::run_rank(void* context, int index) {
   auto* self = static_cast<Executor*>(context);
-  Rank rank = self->make_rank(index);
   if (self->together_) {
-    self->run_together(rank);
-  } else {
-    self->run_by_sequence(rank);
+    Rank rank = self->make_rank(index, {0, self->row_count_});
+    return self->run_together(rank);
+  }
+  const Range rows = self->rows_of_rank(index);
+  for (Range chunk = self->chunk_at(rows.begin, rows.end); chunk.begin < chunk.end;
+       chunk = self->chunk_at(chunk.end, rows.end)) {
+    Rank rank = self->make_rank(index, chunk);
+    self->run_chunk(rank);
   }
 }
 
-void Executor::run_by_sequence(Rank& rank) {
-  if (rank.rows.begin == rank.rows.end) return;
+// Takes the rank's rows through the whole network; what the steps hand on stays in L2.
+void Executor::run_chunk(Rank& rank) {
   copy_rows(rank, rank.rows, true);
   for (const Segment& segment : program_.segments) {
     if (!segment.row_local) {

@@ -2,11 +2,11 @@
 // the team.
 //
 // Two ways to share a batch among the ranks of the team, chosen by its shape:
-//   by sequence  every rank takes whole sequences (dense models: rows) through the whole network
-//   and meets no other
-//                rank. Row-local steps go block of rows by block of rows, so that what they hand on
-//                stays in L2.
-//   together     few or long sequences: every step is cut among the ranks, a barrier after each.
+// - By sequence: every rank takes whole sequences (dense models: rows) through the whole network, a
+//   chunk of them at a time, and meets no other rank. Row-local steps go block of rows by block of
+//   rows. What steps hand on stays in L2.
+// - Together: few or long sequences; every step is cut among the ranks, a barrier after each.
+//
 // A row's result is bitwise the same in both, alone or in any batch, with any number of threads: no
 // sum is ever split (kernels/include/f32_gemm.h).
 #pragma once
@@ -61,10 +61,13 @@ class Executor {
   void order_rows(const BatchView& batch);
   Status lay_out();
   static void run_rank(void* context, int rank);
-  void run_by_sequence(Rank& rank);
+  void run_chunk(Rank& rank);
   void run_together(Rank& rank);
   void run_part_of_step(const Step& step, const Segment& segment, Rank& rank);
-  Rank make_rank(int index) const;
+  Range rows_of_rank(int rank) const;
+  Range tokens_of(Range rows) const;
+  Range chunk_at(int64_t begin, int64_t end) const;
+  Rank make_rank(int index, Range rows) const;
   void copy_rows(const Rank& rank, Range rows, bool into_batch) const;
 
   void run_row_local(const Step& step, Rank& rank, Range rows, Range columns);
@@ -103,9 +106,10 @@ class Executor {
   std::vector<int32_t> order_;
   std::vector<int64_t> rank_ends_;  // rows_ of rank r end here
   std::vector<int64_t> loads_;
-  std::byte* batch_base_[2] = {nullptr, nullptr};  // arena, by RowDomain
-  std::byte* block_base_ = nullptr;
-  int64_t block_rows_ = 0;  // that a block has room for
+  int64_t chunk_rows_max_ = 0;  // the largest chunk of any rank
+  int64_t chunk_tokens_max_ = 0;
+  int64_t block_rows_ = 0;    // that a block has room for
+  int64_t region_bytes_ = 0;  // of one rank; of all, together
   float* scratch_base_ = nullptr;
   int64_t scratch_floats_ = 0;  // of one rank
 };

@@ -20,7 +20,7 @@ struct Region {
 // memory; together, all ranks share one.
 struct Executor::Rank {
   int index = 0;
-  Range rows;                // of the batch, that this rank takes (by sequence)
+  Range rows;                // of the batch: this rank's chunk, or all
   Range tokens;              // of those rows
   Region batch[2];           // tensors of Placement::kBatch, by RowDomain
   Region block;              // tensors of Placement::kBlock
