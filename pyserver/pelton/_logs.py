@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
-__all__ = ["configure_logging"]
+__all__ = ["configure_logging", "log_warnings"]
 
 # What every record has; anything else was given as `extra`.
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -61,3 +62,9 @@ def configure_logging(log_format: str, log_level: str) -> None:
     logging.getLogger("pelton").setLevel(log_level.upper())
     # uvicorn warns of single malformed requests, which were answered.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
+
+
+def log_warnings(messages: Iterable[str]) -> None:
+    """Log what came up before the log was configured."""
+    for message in messages:
+        logging.getLogger("pelton").warning(message)

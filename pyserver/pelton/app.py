@@ -274,6 +274,7 @@ def serve(models: Mapping[str, Model], settings: Settings, sock: socket.socket) 
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     state = ServerState(models, settings)
+    _warn_if_open(settings.host)
 
     async def main() -> bool:
         loop = asyncio.get_running_loop()
@@ -285,6 +286,11 @@ def serve(models: Mapping[str, Model], settings: Settings, sock: socket.socket) 
 
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         return runner.run(main())
+
+
+def _warn_if_open(host: str) -> None:
+    if host != "localhost" and not host.startswith("127.") and host != "::1":
+        _LOG.warning("listening on %s without keys: who can reach it can use it", host)
 
 
 def _announce(models: Mapping[str, Model], sock: socket.socket) -> None:

@@ -114,14 +114,21 @@ def _add_serve(commands: Any) -> None:
         )
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
-    """The settings of a command: its own flags over everything else."""
+def _settings(arguments: argparse.Namespace, warnings: list[str] | None = None) -> Settings:
+    """The settings of a command: its own flags over everything else. `warnings`, where given,
+    collects what is to be logged when it is known how."""
     flags = {
         name.removeprefix("key_"): value
         for name, value in vars(arguments).items()
         if name.startswith("key_")
     }
-    return load_settings(config=getattr(arguments, "config", None), flags=flags, search=True)
+    config = getattr(arguments, "config", None)
+    warn: Callable[[str], object] = _warn if warnings is None else warnings.append
+    return load_settings(config=config, flags=flags, search=True, warn=warn)
+
+
+def _warn(message: str) -> None:
+    print(f"pelton: warning: {message}", file=sys.stderr)
 
 
 def _named_models(given: Sequence[str]) -> dict[str, str]:
@@ -145,10 +152,14 @@ def _named_models(given: Sequence[str]) -> dict[str, str]:
 def _serve(arguments: argparse.Namespace) -> int:
     import threading
 
-    from pelton._logs import configure_logging
+    from pelton._logs import configure_logging, log_warnings
 
-    settings = _settings(arguments)
+    # The server multiplies no matrices in NumPy; a thread for each CPU would only take memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    warnings: list[str] = []
+    settings = _settings(arguments, warnings)
     configure_logging(settings.log_format, settings.log_level)
+    log_warnings(warnings)
     loading = _Loading(_named_models(arguments.models), settings)
     # What lives until the end is made now: the server collects again when it listens.
     gc.disable()

@@ -267,7 +267,7 @@ def _read_file(path: str) -> dict[str, Any]:
     return values
 
 
-def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+def _read_environment(environ: Mapping[str, str], warn: Callable[[str], object]) -> dict[str, Any]:
     by_variable = {key.variable: key for key in _KEYS}
     values = {}
     for variable in sorted(environ):
@@ -280,7 +280,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             values[key.name] = key.check(environ[variable], f"the variable {variable}")
         elif not _KUBERNETES.match(variable):
             hint = nearest(variable, by_variable)
-            _LOG.warning("unknown environment variable %s; %s", variable, hint)
+            warn(f"unknown environment variable {variable}; {hint}")
     return values
 
 
@@ -290,13 +290,14 @@ def load_settings(
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     search: bool = False,
+    warn: Callable[[str], object] = _LOG.warning,
 ) -> Settings:
     """The settings of this process.
 
     `config` (or the variable `PELTON_CONFIG`) names the file; without either, and with `search`,
     `pelton.toml` in the working directory is read where there is one. `flags` are the options given
-    on the command line, by key; a value of None is an option that was not given. Raises
-    `InvalidSettings`.
+    on the command line, by key; a value of None is an option that was not given. `warn` is told of
+    unknown variables. Raises `InvalidSettings`.
     """
     environ = os.environ if environ is None else environ
     if config is None:
@@ -304,7 +305,7 @@ def load_settings(
     if config is None and search and os.path.exists("pelton.toml"):
         config = "pelton.toml"
     values = {} if config is None else _read_file(os.fspath(config))
-    values |= _read_environment(environ)
+    values |= _read_environment(environ, warn)
     for name, value in (flags or {}).items():
         if name not in KEYS:
             raise InvalidSettings(f"unknown option {name!r}; {nearest(name, KEYS)}", field=name)

@@ -1,8 +1,9 @@
 """uvicorn's protocol class with the bounds that it lacks.
 
 Added are a limit on open connections, limits on the size of a head and on the time it may take (a
-connection that never sends one included), violations of HTTP answered in our error format, and a
-notice to the running request when its client goes away. What llhttp takes but HTTP/1.1 forbids (no
+connection that never sends one included), an end for clients that do not read their answer,
+violations of HTTP answered in our error format, and a notice to the running request when its client
+goes away. What llhttp takes but HTTP/1.1 forbids (no
 Host, or two) is judged by the application.
 """
 
@@ -33,6 +34,7 @@ __all__ = ["PeltonProtocol"]
 HEADER_COUNT_MAX: Final = 100
 HEADER_BYTES_MAX: Final = 32 << 10
 URI_BYTES_MAX: Final = 4 << 10
+WRITE_STALL_S_MAX: Final = 30.0
 # Of a head of which the parser has not seen the end of a line.
 _HEAD_BYTES_MAX: Final = HEADER_BYTES_MAX + URI_BYTES_MAX
 
@@ -49,6 +51,7 @@ class PeltonProtocol(HttpToolsProtocol):
         self.state: ServerState = self.config.loaded_app.state
         self.on_client_gone: Callable[[], object] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
         self._in_head = False
         self._in_message = False
         self._begun_now = 0  # messages that began in the bytes being parsed
@@ -69,7 +72,7 @@ class PeltonProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
-        super().connection_lost(exc)
+        super().connection_lost(exc)  # resumes writing, which stops the other timer
         self.state.connection_count = len(self.connections)
         if self.on_client_gone is not None:
             self.on_client_gone()
@@ -88,6 +91,17 @@ class PeltonProtocol(HttpToolsProtocol):
             self._refuse(_headers_too_large())
         elif self._head_timer is None:
             self._start_head_timer()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stall_timer is None:
+            self._stall_timer = self.loop.call_later(WRITE_STALL_S_MAX, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+        super().resume_writing()
 
     # -- the parser's callbacks --------------------------------------------------------------------
     def on_message_begin(self) -> None:

@@ -33,6 +33,7 @@ class ServerState:
         self.limits = DecodeLimits(
             body_bytes_max=settings.body_bytes_max,
             head_bytes_max=min(16 << 20, settings.body_bytes_max),
+            string_bytes_max=max(1 << 20, settings.text_bytes_max),
         )
         self.draining = False
         self.accepted = 0  # requests whose head was read

@@ -33,9 +33,11 @@ def two(folder: Path) -> Path:
 
 
 @pytest.fixture
-def pelton(capsys):
+def pelton(capsys, monkeypatch):
     """Runs a command; returns its exit code, stdout and stderr. What `serve` does to the process's
-    log is undone."""
+    log is undone. Variables of the test run itself would make warnings."""
+    for name in [name for name in os.environ if name.startswith("PELTON_TEST_")]:
+        monkeypatch.delenv(name)
     root, own = logging.getLogger(), logging.getLogger("pelton")
     handlers, levels = root.handlers, (root.level, own.level)
 
@@ -227,3 +229,10 @@ def test_paths_with_an_equals_sign(tmp_path: Path) -> None:
     assert cli._named_models([str(odd)]) == {"a=b": str(odd)}
     assert cli._named_models([f"m={odd}"]) == {"m": str(odd)}
     assert cli._named_models(["x/y.plan", "n=z.plan"]) == {"y": "x/y.plan", "n": "z.plan"}
+
+
+def test_an_unknown_variable_is_a_warning_on_stderr(two, pelton, monkeypatch) -> None:
+    monkeypatch.setenv("PELTON_THREDS", "2")
+    code, out, err = pelton("inspect", two, "--json")
+    assert (code, json.loads(out)["name"]) == (0, "two_by_two")
+    assert err.startswith("pelton: warning: unknown environment variable PELTON_THREDS")

@@ -314,3 +314,14 @@ def test_a_taken_port_is_one_line_and_2(minilm: Path, served) -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("pelton: cannot listen on 127.0.0.1")
     assert "Traceback" not in done.stderr
+
+
+def test_warnings_are_log_lines_like_all_others(minilm: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PELTON_THREDS", "2")
+    with Served(f"minilm={minilm}", "--host", "0.0.0.0") as served:
+        served.signal(signal.SIGTERM)
+        assert served.wait() == 0
+        warnings = [str(r["message"]) for r in served.log if r.get("level") == "warning"]
+        assert any("PELTON_THREDS; the nearest is 'PELTON_THREADS'" in text for text in warnings)
+        assert any("without keys" in text for text in warnings)
+        assert all("time" in record for record in served.log)

@@ -345,3 +345,18 @@ def test_a_slow_reader_gets_all_of_it(told: Told) -> None:
         reader = Reader(sock)
         assert all(reader.answer()[0] == 200 for _ in range(count))
         sender.join()
+
+
+def test_a_client_that_does_not_read_its_answer_is_let_go(monkeypatch) -> None:
+    from pelton.http import protocol
+
+    monkeypatch.setattr(protocol, "WRITE_STALL_S_MAX", 0.2)
+    with serving() as told, told.connect() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(0.2)
+        try:
+            for _ in range(20_000):  # answers pile up unread until the server stops reading
+                sock.sendall(get("/v2/models/told"))
+        except (TimeoutError, ConnectionError):
+            pass
+        until(lambda: told.state.connection_count == 0)
