@@ -54,8 +54,8 @@ class MpmcRing {
       Cell& cell = cells_[position & mask_];
       // Pairs with the release store in pop_many(): the cell's last element has been moved out.
       const uint64_t sequence = cell.sequence.load(std::memory_order_acquire);
-      const auto lead = static_cast<int64_t>(sequence - position);
-      if (lead == 0) {
+      const auto ahead = static_cast<int64_t>(sequence - position);
+      if (ahead == 0) {
         if (tail_.compare_exchange_weak(position, position + 1, std::memory_order_acq_rel,
                                         std::memory_order_acquire)) {
           cell.value.put(std::move(value));
@@ -63,7 +63,7 @@ class MpmcRing {
           cell.sequence.store(position + 1, std::memory_order_release);
           return true;
         }
-      } else if (lead < 0) {
+      } else if (ahead < 0) {
         return false;
       } else {
         position = tail_.load(std::memory_order_acquire);
@@ -83,12 +83,12 @@ class MpmcRing {
   [[nodiscard]] size_t pop_many(T* values, size_t count_max) {
     uint64_t position = head_.load(std::memory_order_relaxed);
     for (;;) {
-      int64_t lead = 0;
-      const size_t count = published_from(position, std::min(count_max, capacity()), lead);
+      int64_t ahead = 0;
+      const size_t count = published_from(position, std::min(count_max, capacity()), ahead);
       if (count > 0) {
         // The cells stay published until somebody claims them, and whoever does must move the head
-        // away from `position` first: a success means that all of them are ours. Relaxed, as in
-        // try_push().
+        // away from `position` first: a success means that all of them are ours. Relaxed: the
+        // position only names the cells; their sequences order what is in them.
         if (head_.compare_exchange_weak(position, position + count, std::memory_order_relaxed,
                                         std::memory_order_relaxed)) {
           for (size_t i = 0; i < count; ++i) {
@@ -99,7 +99,7 @@ class MpmcRing {
           }
           return count;
         }
-      } else if (lead < 0 || count_max == 0) {
+      } else if (ahead < 0 || count_max == 0) {
         return 0;
       } else {
         position = head_.load(std::memory_order_relaxed);
@@ -123,16 +123,16 @@ class MpmcRing {
     typename Atomics::template Plain<T> value;
   };
 
-  // How many cells from `position` on are published, up to `count_max`. When none is, `lead` tells
+  // How many cells from `position` on are published, up to `count_max`. When none is, `ahead` tells
   // why: below 0 the first is not published yet, above 0 another consumer has taken it.
-  size_t published_from(uint64_t position, size_t count_max, int64_t& lead) {
+  size_t published_from(uint64_t position, size_t count_max, int64_t& ahead) {
     size_t count = 0;
     while (count < count_max) {
       // Pairs with the release store in try_push().
       const uint64_t sequence =
           cells_[(position + count) & mask_].sequence.load(std::memory_order_acquire);
-      lead = static_cast<int64_t>(sequence - (position + count + 1));
-      if (lead != 0) break;
+      ahead = static_cast<int64_t>(sequence - (position + count + 1));
+      if (ahead != 0) break;
       ++count;
     }
     return count;
