@@ -1,0 +1,81 @@
+"""The native bench program: built by CMake beside the native tests, spoken to in lines of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bench.machine import ROOT
+
+__all__ = ["BUILD", "Peak", "build_program", "measure_peak", "run_program"]
+
+BUILD: Final = Path(os.environ.get("PELTON_BUILD_DIR", ROOT / "build" / "release"))
+_TARGET: Final = "pelton_bench_kernels"
+_BUILD_S_MAX: Final = 1800
+_RUN_S_MAX: Final = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """Multiply-adds per second in thousands of millions, all threads together.
+
+    `registers` is of a loop that multiplies in registers only, `tile` of one that loads its
+    operands from L1 as the largest GEMM tile does. Each is the best of some slices of a
+    millisecond.
+    """
+
+    registers: float
+    tile: float
+
+
+def build_program() -> Path:
+    """Builds the program in `build/release`; what is built already is not built again."""
+    tool_folder = Path(sys.executable).parent
+    cmake = _tool("cmake", tool_folder)
+    configure = [cmake, "--preset", "release", "--log-level=WARNING", "-B", str(BUILD)]
+    configure.append(f"-DCMAKE_MAKE_PROGRAM={_tool('ninja', tool_folder)}")
+    jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", "2")
+    build = [cmake, "--build", str(BUILD), "--target", _TARGET, f"-j{jobs}"]
+    for command in (configure, build):
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=_BUILD_S_MAX, check=False
+        )
+        if done.returncode != 0:
+            raise SystemExit(f"bench: {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    return program_path()
+
+
+def program_path() -> Path:
+    """Where the program is once it is built."""
+    return BUILD / "bench" / _TARGET
+
+
+def _tool(name: str, folder: Path) -> str:
+    """A build tool: the environment's own, else the system's."""
+    path = shutil.which(name, path=f"{folder}{os.pathsep}{os.environ.get('PATH', '')}")
+    if path is None:
+        raise SystemExit(f"bench: {name} not found; `make bench` installs it")
+    return path
+
+
+def run_program(program: Path, *arguments: str) -> list[dict[str, Any]]:
+    """The lines of JSON that the program prints."""
+    done = subprocess.run(
+        [str(program), *arguments], capture_output=True, text=True, timeout=_RUN_S_MAX, check=False
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"bench: {program.name} {' '.join(arguments)}: {done.stderr.strip()}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def measure_peak(program: Path, *, isa: str, threads: int, seconds: float) -> Peak:
+    """The ceiling of `threads` threads at once."""
+    arguments = ("--isa", isa, "--threads", str(threads), "--seconds", str(seconds))
+    (line,) = run_program(program, "peak", *arguments)
+    return Peak(registers=line["registers"]["best"], tile=line["tile"]["best"])
