@@ -99,7 +99,7 @@ $(VENV)/.build-tools: pyproject.toml | $(VENV)/.venv
 
 $(VENV)/.package: $(SOURCES) | $(VENV)/.build-tools
 	@echo "make: building and installing pelton into $(VENV)"
-	@PATH="$(abspath $(BIN)):$$PATH" $(PIP) install --no-build-isolation -C build-dir=build/wheel $(PACKAGE_ARGS) .
+	@PATH="$(abspath $(BIN)):$$PATH" $(PIP) install --no-build-isolation -C 'build-dir=build/wheel-{cache_tag}' $(PACKAGE_ARGS) .
 	@touch $@
 
 $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: pyproject.toml | $(VENV)/.venv
