@@ -63,15 +63,21 @@ def _sample(call: Callable[[], object], count: int) -> float:
 
 
 def interleave(
-    contestants: Mapping[str, Callable[[], object]], *, rounds: int, sample_seconds: float = 0.02
+    contestants: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    sample_seconds: float = 0.02,
+    before_round: Callable[[], None] = lambda: None,
 ) -> dict[str, Timing]:
     """Times the contestants in turns, in alternating order, `rounds` times each. A sample repeats a
-    call until it takes about `sample_seconds`; it is the mean of those calls."""
+    call until it takes about `sample_seconds`; it is the mean of those calls. `before_round` may
+    measure something else that belongs to each round."""
     names: Sequence[str] = list(contestants)
     counts = {name: _calls_per_sample(contestants[name], sample_seconds) for name in names}
     samples: dict[str, list[float]] = {name: [] for name in names}
     with _no_collection():
         for index in range(rounds):
+            before_round()
             for name in names if index % 2 == 0 else reversed(names):
                 samples[name].append(_sample(contestants[name], counts[name]))
     return {name: Timing(tuple(seconds)) for name, seconds in samples.items()}

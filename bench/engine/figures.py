@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ _PEER_ERROR_MAX: Final = 1e-5
 _ERROR_MAX: Final = 2e-6
 _COSINE_MIN: Final = 0.999999
 _BATCH_ROWS: Final = 32
+_TRIAL_ROUNDS: Final = 5
 _PEER: Final = "ONNX Runtime fp32"
 
 
@@ -64,9 +66,21 @@ class EngineOptions:
         return 0.0 if self.tiny else 0.02
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Of the peak: the best round's of the best peak, and the median over the rounds of each one's
+    share of its own peak."""
+
+    best: float
+    median: float
+
+    def __str__(self) -> str:
+        return f"{self.best:.0%} / {self.median:.0%}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duel:
-    """One workload run by both engines in turns."""
+    """One workload run by both engines in turns; `peaks` of the machine, one per round, or none."""
 
     name: str
     tokens: int
@@ -74,6 +88,7 @@ class Duel:
     ours: Timing
     peer: Timing
     peer_name: str
+    peaks: tuple[Peak, ...]
 
     @property
     def ratio(self) -> float:
@@ -90,9 +105,21 @@ class Duel:
     def tokens_per_second(self, timing: Timing) -> float:
         return self.tokens / timing.median
 
+    def shares(self, timing: Timing) -> tuple[Share, Share]:
+        """Of the peak in registers only, and of that with a GEMM's loads."""
+        registers = [peak.registers for peak in self.peaks]
+        return self._share(timing, registers), self._share(timing, [p.tile for p in self.peaks])
+
+    def _share(self, timing: Timing, peaks: Sequence[float]) -> Share:
+        pairs = zip(timing.seconds, peaks, strict=True)
+        return Share(
+            best=self.rate(timing.best) / max(peaks),
+            median=statistics.median(self.rate(seconds) / peak for seconds, peak in pairs),
+        )
+
 
 class _Arena:
-    """Both engines loaded, and the peak of the machine as measured so far."""
+    """Both engines loaded."""
 
     def __init__(self, options: EngineOptions, graphs: Path) -> None:
         self.options = options
@@ -106,33 +133,35 @@ class _Arena:
                 self.peers.append(
                     OnnxRuntimeEngine(path, form=form, threads=options.threads, spinning=spinning)
                 )
-        self.peak = Peak(registers=0.0, tile=0.0)
 
-    def measure_peak(self) -> None:
-        """Once more: the best of all counts, so that a busy moment of the machine does not."""
+    def measure_peak(self) -> Peak:
         options = self.options
-        seconds = 0.01 if options.tiny else 0.4
-        peak = measure_peak(
+        seconds = 0.01 if options.tiny else 0.1
+        return measure_peak(
             options.program, isa=options.isa, threads=options.threads, seconds=seconds
         )
-        self.peak = Peak(
-            registers=max(self.peak.registers, peak.registers), tile=max(self.peak.tile, peak.tile)
-        )
 
-    def duel(self, name: str, batches: Sequence[Batch]) -> Duel:
-        """Pelton against the peer's fastest form for this workload."""
+    def duel(self, name: str, batches: Sequence[Batch], *, with_peak: bool = False) -> Duel:
+        """Pelton against the peer's fastest form for this workload; `with_peak` measures that of
+        the machine in every round, too."""
         options = self.options
-        self.measure_peak()
+        peaks: list[Peak] = []
 
-        def timed(engines: Sequence[Engine], rounds: int) -> dict[str, Timing]:
-            calls: dict[str, Callable[[], object]] = {
-                engine.name: pass_over(engine, batches) for engine in engines
-            }
-            return interleave(calls, rounds=rounds, sample_seconds=options.sample_seconds)
+        def calls(engines: Sequence[Engine]) -> dict[str, Callable[[], object]]:
+            return {engine.name: pass_over(engine, batches) for engine in engines}
 
-        trial = timed(self.peers, rounds=1 if options.tiny else 5)
+        trial = interleave(
+            calls(self.peers),
+            rounds=1 if options.tiny else _TRIAL_ROUNDS,
+            sample_seconds=options.sample_seconds,
+        )
         peer = min(self.peers, key=lambda engine: trial[engine.name].median)
-        times = timed([self.ours, peer], rounds=options.rounds)
+        times = interleave(
+            calls([self.ours, peer]),
+            rounds=options.rounds,
+            sample_seconds=options.sample_seconds,
+            before_round=lambda: peaks.append(self.measure_peak()) if with_peak else None,
+        )
         lengths = [int(n) for batch in batches for n in batch.lengths]
         return Duel(
             name=name,
@@ -141,6 +170,7 @@ class _Arena:
             ours=times[self.ours.name],
             peer=times[peer.name],
             peer_name=peer.name,
+            peaks=tuple(peaks),
         )
 
 
@@ -156,9 +186,8 @@ def run_engine(options: EngineOptions) -> Section:
         uniform = []
         for row_count, width in options.uniform:
             batch = uniform_batch(row_count, width, options.seed)
-            uniform.append(arena.duel(f"{row_count} x {width}", [batch]))
-        arena.measure_peak()
-        peer_share = max(duel.rate(duel.peer.best) for duel in uniform) / arena.peak.registers
+            uniform.append(arena.duel(f"{row_count} x {width}", [batch], with_peak=True))
+        peer_share = max(duel.shares(duel.peer)[0].best for duel in uniform)
         print(f"bench: {_PEER} reaches {peer_share:.0%} of the fp32 peak", flush=True)
         if options.judges_peer and peer_share < PEER_SHARE_MIN:
             raise SystemExit(
@@ -172,8 +201,8 @@ def run_engine(options: EngineOptions) -> Section:
     finally:
         arena.ours.close()
     section = Section(f"Engine: MiniLM fp32, {options.threads} threads, {options.isa}")
-    section.figures = _figures(mixed, uniform, arena.peak, found, options)
-    section.add(*_details(mixed, uniform, arena.peak, rows))
+    section.figures = _figures(mixed, uniform, found, options)
+    section.add(*_details(mixed, uniform, rows))
     return section
 
 
@@ -195,14 +224,13 @@ def _check_outputs(
 def _figures(
     mixed: Sequence[Duel],
     uniform: Sequence[Duel],
-    peak: Peak,
     found: Difference,
     options: EngineOptions,
 ) -> list[Figure]:
     return [
         *_mixed_figures(mixed, options),
         *(_uniform_figure(duel) for duel in uniform[1:]),
-        *_peak_figures(uniform[0], peak),
+        *_peak_figures(uniform[0]),
         *_output_figures(found),
     ]
 
@@ -232,24 +260,22 @@ def _uniform_figure(duel: Duel) -> Figure:
     )
 
 
-def _peak_figures(duel: Duel, peak: Peak) -> list[Figure]:
-    rate = duel.rate(duel.ours.median)
-    share = rate / peak.registers
-    tile_share = rate / peak.tile
+def _peak_figures(duel: Duel) -> list[Figure]:
+    registers, tile = duel.shares(duel.ours)
     return [
         Figure(
             what=f"share of the fp32 peak, batch {duel.name}",
-            against=f"multiply-adds in registers only, {peak.registers:.0f} GMAC/s",
-            value=share,
-            shown=f"{share:.0%} ({rate:.0f} GMAC/s)",
+            against="multiply-adds in registers only",
+            value=registers.median,
+            shown=f"{registers.median:.0%} ({duel.rate(duel.ours.median):.0f} GMAC/s)",
             reach=0.8,
             reach_shown="≥ 80 %",
         ),
         Figure(
             what=f"the same, batch {duel.name}",
-            against=f"multiply-adds with a GEMM's loads from L1, {peak.tile:.0f} GMAC/s",
-            value=tile_share,
-            shown=f"{tile_share:.0%}",
+            against="multiply-adds with a GEMM's loads from L1",
+            value=tile.median,
+            shown=f"{tile.median:.0%}",
         ),
     ]
 
@@ -281,12 +307,25 @@ def _milliseconds(timing: Timing) -> str:
 
 
 def _details(
-    mixed: Sequence[Duel], uniform: Sequence[Duel], peak: Peak, rows: Sequence[Sequence[int]]
+    mixed: Sequence[Duel], uniform: Sequence[Duel], rows: Sequence[Sequence[int]]
 ) -> list[str]:
     lengths = [len(row) for row in rows]
+    return [
+        f"Mixed: {len(lengths)} sentences of `pydoc_data.topics`, {min(lengths)} to {max(lengths)} "
+        f"tokens, {sum(lengths) / len(lengths):.1f} on average; a pass over all of them is timed, "
+        "useful tokens are counted. Uniform: one batch, rows x tokens, nothing padded.",
+        _time_table([*mixed, *uniform]),
+        "Shares of the peak: best round of the best peak / median over the rounds, the peak "
+        "measured in each. Counted are the multiply-adds of the matrix products; GELU, norms and "
+        "softmax come on top.",
+        _share_table(uniform),
+    ]
+
+
+def _time_table(duels: Sequence[Duel]) -> str:
     header = ("batch", "tokens", "Pelton ms, best / median", f"{_PEER} ms, best / median",
               "its form", "ratio of bests", "paired median ratio")  # fmt: skip
-    times = [
+    rows = [
         (
             duel.name,
             str(duel.tokens),
@@ -296,30 +335,20 @@ def _details(
             f"{duel.ratio_of_best:.2f}x",
             f"{duel.ratio:.2f}x",
         )
-        for duel in (*mixed, *uniform)
+        for duel in duels
     ]
-    share_header = ("batch", "engine", "GMAC/s, best / median", "of registers only",
-                    "of a GEMM's loads")  # fmt: skip
-    shares = [
-        (
-            duel.name,
-            name,
-            f"{duel.rate(timing.best):.1f} / {duel.rate(timing.median):.1f}",
-            *(
-                f"{duel.rate(timing.best) / limit:.0%} / {duel.rate(timing.median) / limit:.0%}"
-                for limit in (peak.registers, peak.tile)
-            ),
-        )
-        for duel in uniform
-        for name, timing in (("Pelton", duel.ours), (_PEER, duel.peer))
-    ]
-    return [
-        f"Mixed: {len(lengths)} sentences of `pydoc_data.topics`, {min(lengths)} to {max(lengths)} "
-        f"tokens, {sum(lengths) / len(lengths):.1f} on average; a pass over all of them is timed, "
-        "useful tokens are counted. Uniform: one batch, rows x tokens, nothing padded.",
-        table(header, times),
-        f"Peak of all threads at once, best slice of a millisecond: {peak.registers:.1f} GMAC/s in "
-        f"registers only, {peak.tile:.1f} GMAC/s with a GEMM's loads from L1 (multiply-adds of the "
-        "matrix products are counted; GELU, norms and softmax come on top).",
-        table(share_header, shares),
-    ]
+    return table(header, rows)
+
+
+def _share_table(duels: Sequence[Duel]) -> str:
+    header = ("batch", "", "GMAC/s, best / median", "of registers only", "of a GEMM's loads")
+    rows: list[tuple[str, ...]] = []
+    for duel in duels:
+        for name, timing in (("Pelton", duel.ours), (_PEER, duel.peer)):
+            rate = f"{duel.rate(timing.best):.1f} / {duel.rate(timing.median):.1f}"
+            rows.append((duel.name, name, rate, *map(str, duel.shares(timing))))
+        registers = [peak.registers for peak in duel.peaks]
+        tile = [peak.tile for peak in duel.peaks]
+        shown = (f"{max(p):.1f} / {statistics.median(p):.1f}" for p in (registers, tile))
+        rows.append((duel.name, "peak, GMAC/s", "", *shown))
+    return table(header, rows)
