@@ -222,6 +222,7 @@ class Server:
         self._thread = threading.Thread(target=self._run, name="pelton-server", daemon=True)
         self._thread.start()
         if not self._listening.wait(_START_S_MAX) or self._failure is not None:
+            self._socket.close()
             raise Unavailable(f"the server did not start: {self._failure!r}")
 
     def stop(self) -> None:

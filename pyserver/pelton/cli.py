@@ -150,8 +150,6 @@ def _named_models(given: Sequence[str]) -> dict[str, str]:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    import threading
-
     from pelton._logs import configure_logging, log_warnings
 
     # The server multiplies no matrices in NumPy; a thread for each CPU would only take memory.
@@ -165,47 +163,52 @@ def _serve(arguments: argparse.Namespace) -> int:
     gc.disable()
     try:
         # Mapping the plan and checking its sums go on while the web stack is imported.
-        thread = threading.Thread(target=loading.run, name="pelton-load")
-        thread.start()
-        try:
+        loading.start()
+        with loading:
             from pelton.app import bind, serve
 
-            sock = bind(settings.host, settings.port)
-        finally:
-            thread.join()
-        with sock, loading:
-            drained = serve(loading.models, settings, sock)
+            with bind(settings.host, settings.port) as sock:
+                drained = serve(loading.result(), settings, sock)
     finally:
         gc.enable()
     return _DONE if drained else _fail("stopped before every request was answered", _FAILED)
 
 
 class _Loading:
-    """Loads models in a thread of its own. Entered when that has ended: raises what went wrong, and
-    at its exit closes what was loaded."""
+    """Loads models in a thread of its own. A context manager that closes them."""
 
     def __init__(self, paths: Mapping[str, str], settings: Settings) -> None:
+        import threading
+
         self._paths = paths
         self._settings = settings
+        self._models: dict[str, Model] = {}
         self._error: BaseException | None = None
-        self.models: dict[str, Model] = {}
+        self._thread = threading.Thread(target=self._load, name="pelton-load")
+        self.start = self._thread.start
 
-    def run(self) -> None:
+    def _load(self) -> None:
         try:
             from pelton.model import load
 
             for name, path in self._paths.items():
-                self.models[name] = load(path, name=name, settings=self._settings)
+                self._models[name] = load(path, name=name, settings=self._settings)
         except BaseException as error:
             self._error = error
 
-    def __enter__(self) -> None:
+    def result(self) -> dict[str, Model]:
+        """The models, when all are there; raises what went wrong."""
+        self._thread.join()
         if self._error is not None:
-            self.__exit__()
             raise self._error
+        return self._models
+
+    def __enter__(self) -> None:
+        pass
 
     def __exit__(self, *_: object) -> None:
-        for model in self.models.values():
+        self._thread.join()
+        for model in self._models.values():
             model.close()
 
 

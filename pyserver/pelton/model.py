@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -214,6 +215,9 @@ class Model:
 
     def snapshot(self, name: str | None = None) -> ModelSnapshot:
         """What a scrape of the metrics shows of this model; `name` is what a server calls it."""
+        engine = None
+        with suppress(Error):  # of a model that is closed, maybe at this moment
+            engine = self._backend.snapshot()
         return ModelSnapshot(
             model=self.name if name is None else name,
             version=self.version,
@@ -221,7 +225,7 @@ class Model:
             decode=self.metrics.decode.snapshot(),
             encode=self.metrics.encode.snapshot(),
             load_seconds=self._load_seconds,
-            engine=None if self._closed else self._backend.snapshot(),
+            engine=engine,
         )
 
     def close(self) -> None:

@@ -135,22 +135,7 @@ class NativeBackend:
 
     def _allocate(self, rows: int, wanted: Sequence[str] | None) -> list[Array | None]:
         """Arrays that the engine writes into directly, in the plan's order."""
-        for name in wanted or ():
-            if list(wanted or ()).count(name) > 1:
-                raise InvalidInput(
-                    f"output {name!r}: expected it once, got it twice",
-                    tensor=name,
-                    expected="each output once",
-                    got="twice",
-                )
-            if name not in self._output_names:
-                names = ", ".join(self._output_names)
-                raise InvalidInput(
-                    f"output {name!r}: the model has no such output; its outputs are {names}",
-                    tensor=name,
-                    expected=names,
-                    got=name,
-                )
+        _check_outputs(self._output_names if wanted is None else wanted, self._output_names)
         return [
             np.empty((rows, *spec.shape[1:]), NUMPY_DTYPES[spec.dtype])
             if wanted is None or spec.name in wanted
@@ -202,6 +187,26 @@ class NativeBackend:
 def input_specs(plan: Plan) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """The inputs of a plan, and those that may come in their place."""
     return encoder_specs(plan) if plan.ragged else (dense_specs(plan), ())
+
+
+def _check_outputs(wanted: Sequence[str], known: Sequence[str]) -> None:
+    """Raises `InvalidInput` for an output that the model lacks, or that is asked for twice."""
+    names = ", ".join(known)
+    for name in wanted:
+        if name not in known:
+            raise InvalidInput(
+                f"output {name!r}: the model has no such output; its outputs are {names}",
+                tensor=name,
+                expected=names,
+                got=name,
+            )
+        if list(wanted).count(name) > 1:
+            raise InvalidInput(
+                f"output {name!r}: expected it once, got it twice",
+                tensor=name,
+                expected="each output once",
+                got="twice",
+            )
 
 
 def _tokenizer_of(plan: Plan, settings: Settings) -> TextTokenizer | None:

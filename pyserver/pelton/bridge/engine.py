@@ -126,11 +126,13 @@ class LoadedModel:
     @staticmethod
     def _expire(native: _native.Engine, ticket: int, future: asyncio.Future[None]) -> None:
         if native.cancel(ticket) and not future.done():
-            future.set_exception(DeadlineExceeded("the deadline passed before the request ran"))
+            future.set_exception(DeadlineExceeded("the deadline passed before there was an answer"))
 
     def stats(self) -> dict[str, Any]:
         """What the engine counted for this model."""
-        return self._native().stats(self._model)
+        native = self._native()
+        with native_errors():
+            return native.stats(self._model)
 
     def snapshot(self) -> EngineSnapshot:
         """`stats` as metrics show them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 
 import httpx
@@ -9,6 +10,8 @@ import msgpack
 import numpy as np
 import openai
 import pytest
+
+import pelton
 
 pytestmark = pytest.mark.e2e
 
@@ -168,3 +171,30 @@ def test_a_msgpack_body_by_httpx(served, minilm_model) -> None:
     output = msgpack.unpackb(reply.content)["outputs"][0]
     found = np.frombuffer(output["data"], "<f4").reshape(output["shape"])
     assert (found == minilm_model.embed(TEXTS)).all()
+
+
+def test_our_own_client(served, minilm_model) -> None:
+    wanted = minilm_model.embed(TEXTS)
+    with pelton.Client(served.url) as client:
+        assert client.live()
+        assert client.ready("minilm")
+        assert client.models() == ["minilm"]
+        assert client.metadata("minilm").outputs[0].shape == (-1, 384)
+        for form in ("json", "binary", "msgpack"):
+            found = client.infer("minilm", {"text": TEXTS}, format=form)
+            assert (found["embedding"] == wanted).all()
+        with pytest.raises(pelton.ModelNotFound, match="there is no model 'none'"):
+            client.infer("none", {"text": TEXTS})
+        with pytest.raises(pelton.InvalidInput, match="at most 256 tokens, got 402") as caught:
+            client.infer("minilm", {"text": ["a " * 400]})
+        assert caught.value.tensor == "text"
+
+
+def test_our_own_client_for_asyncio(served, minilm_model) -> None:
+    async def main() -> list[object]:
+        async with pelton.AsyncClient(served.url) as client:
+            calls = (client.infer("minilm", {"text": [text]}) for text in TEXTS)
+            return await asyncio.gather(*calls)
+
+    found = [answer["embedding"][0] for answer in asyncio.run(main())]
+    assert (np.array(found) == minilm_model.embed(TEXTS)).all()

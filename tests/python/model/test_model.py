@@ -326,6 +326,7 @@ def test_a_closed_model_refuses(folder, settings) -> None:
     model.close()
     model.close()
     assert not model.ready
+    assert model.snapshot().engine is None
     with pytest.raises(pelton.Unavailable):
         model({"x": [[0.0] * 4]})
 
