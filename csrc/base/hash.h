@@ -1,5 +1,5 @@
-// XXH64, written from its specification (Yann Collet, "xxHash fast digest algorithm", version 0.1.1). For checksums of
-// files we wrote ourselves, not against an adversary.
+// XXH64, written from its specification (Yann Collet, "xxHash fast digest algorithm", version
+// 0.1.1). For checksums of files we wrote ourselves, not against an adversary.
 #pragma once
 
 #include <cstddef>
