@@ -26,8 +26,8 @@ class Peak:
     """Multiply-adds per second in thousands of millions, all threads together.
 
     `registers` is of a loop that multiplies in registers only, `tile` of one that loads its
-    operands from L1 as the largest GEMM tile does. Each is the best of some slices of a
-    millisecond.
+    operands from L1 as the largest GEMM tile does. Each is the median of slices of a millisecond:
+    the clock that lasts, and no slice in which a thread was interrupted.
     """
 
     registers: float
@@ -78,4 +78,4 @@ def measure_peak(program: Path, *, isa: str, threads: int, seconds: float) -> Pe
     """The ceiling of `threads` threads at once."""
     arguments = ("--isa", isa, "--threads", str(threads), "--seconds", str(seconds))
     (line,) = run_program(program, "peak", *arguments)
-    return Peak(registers=line["registers"]["best"], tile=line["tile"]["best"])
+    return Peak(registers=line["registers"]["median"], tile=line["tile"]["median"])
