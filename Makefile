@@ -41,11 +41,11 @@ serve: $(VENV)/.package
 	@model="$$($(BIN)/python examples/fetch_minilm.py)" && \
 	  exec $(BIN)/pelton serve "minilm=$$model" --host $(HOST) --port $(PORT)
 
-test: $(VENV)/.package $(VENV)/.dev relacy
+test: $(VENV)/.package $(VENV)/.dev $(VENV)/.bench relacy
 	@$(MAKE) --no-print-directory native PRESET=release
 	@$(MAKE) --no-print-directory pytest PYTEST_ARGS='-m "not slow and not gpu" $(PYTEST_ARGS)'
 
-test-long: $(VENV)/.package $(VENV)/.dev relacy
+test-long: $(VENV)/.package $(VENV)/.dev $(VENV)/.bench relacy
 	@for preset in release asan tsan; do \
 	  $(MAKE) --no-print-directory native PRESET=$$preset || exit 1; done
 	@$(MAKE) --no-print-directory pytest
