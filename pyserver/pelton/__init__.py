@@ -36,8 +36,8 @@ from pelton.errors import (
 )
 
 if TYPE_CHECKING:
+    from pelton._specs import TensorSpec
     from pelton.app import Server
-    from pelton.backends import TensorSpec
     from pelton.client import AsyncClient, Client
     from pelton.model import Model, load
 
@@ -75,7 +75,7 @@ _LAZY = {
     "Client": "pelton.client",
     "Model": "pelton.model",
     "Server": "pelton.app",
-    "TensorSpec": "pelton.backends",
+    "TensorSpec": "pelton._specs",
     "load": "pelton.model",
 }
 

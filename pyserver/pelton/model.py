@@ -15,13 +15,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pelton._specs import TensorSpec
 from pelton.backends import (
     Backend,
     Inference,
     InferOptions,
     InputValue,
     NativeBackend,
-    TensorSpec,
     input_specs,
 )
 from pelton.bridge import NO_DEADLINE, Plan, open_plan

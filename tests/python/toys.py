@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from pelton.backends import Inference, InferOptions, NativeBackend, TensorSpec
+from pelton import TensorSpec
+from pelton.backends import Inference, InferOptions, NativeBackend
 from pelton.bridge import NO_DEADLINE, open_plan
 from pelton.compiler import ROWS, Activation, Binary, GraphBuilder, plan_metadata, write_plan
 from pelton.errors import DeadlineExceeded

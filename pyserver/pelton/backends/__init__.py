@@ -9,7 +9,6 @@ from pelton.backends.types import (
     InferOptions,
     InputValue,
     RaggedIds,
-    TensorSpec,
 )
 
 __all__ = [
@@ -19,6 +18,5 @@ __all__ = [
     "InputValue",
     "NativeBackend",
     "RaggedIds",
-    "TensorSpec",
     "input_specs",
 ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pelton._specs import TensorSpec
 from pelton.backends._arrays import as_array, check_finite, check_shape, wrong
 from pelton.backends._requests import Prepared, check_names
-from pelton.backends.types import Array, InferOptions, InputValue, TensorSpec
+from pelton.backends.types import Array, InferOptions, InputValue
 from pelton.bridge import Plan
 
 __all__ = ["DenseInputs", "dense_specs"]

@@ -8,10 +8,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pelton._specs import TensorSpec
 from pelton.backends._arrays import as_array, check_shape, dtype_name, wrong
 from pelton.backends._ragged import check_ids, check_lengths, lengths_of, take_tokens
 from pelton.backends._requests import Prepared, check_names
-from pelton.backends.types import Array, InferOptions, InputValue, RaggedIds, TensorSpec
+from pelton.backends.types import Array, InferOptions, InputValue, RaggedIds
 from pelton.bridge import Plan
 from pelton.errors import InvalidInput, UnsupportedPlan
 from pelton.text import TextTokenizer

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pelton._specs import TensorSpec
 from pelton.backends._arrays import wrong
-from pelton.backends.types import Array, InputValue, TensorSpec
+from pelton.backends.types import Array, InputValue
 from pelton.errors import InvalidInput
 
 __all__ = ["Prepared", "check_names", "cut_rows"]

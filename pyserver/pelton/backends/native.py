@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pelton._specs import TensorSpec
 from pelton.backends._dense import DenseInputs, dense_specs
 from pelton.backends._encoder import EncoderInputs, encoder_specs, metadata_limit
 from pelton.backends._requests import Prepared, cut_rows
@@ -18,7 +19,6 @@ from pelton.backends.types import (
     Inference,
     InferOptions,
     InputValue,
-    TensorSpec,
 )
 from pelton.bridge import (
     LoadOptions,
@@ -104,7 +104,7 @@ class NativeBackend:
     async def infer(self, inputs: Mapping[str, InputValue], options: InferOptions) -> Inference:
         encoder = self._encoder
         if encoder is not None and (texts := encoder.texts_of(inputs)) is not None:
-            prepared = await tokenize_in_worker(texts, encoder.tokenize, texts, options)
+            prepared = await tokenize_in_worker(encoder.tokenize, texts, options)
         else:
             prepared = self._inputs.prepare(inputs, options)
         outputs = self._allocate(prepared.rows, options.outputs)
@@ -218,6 +218,4 @@ def _tokenizer_of(plan: Plan, settings: Settings) -> TextTokenizer | None:
         plan.attachment(str(text.get("tokenizer"))),
         tokens_max=metadata_limit(plan, "limits", "tokens_max"),
         text_bytes_max=settings.text_bytes_max,
-        strip=text.get("strip") is True,
-        lower_case=text.get("lower_case") is True,
     )

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pelton._specs import TensorSpec
 from pelton.metrics import EngineSnapshot
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "Inference",
     "InputValue",
     "RaggedIds",
-    "TensorSpec",
 ]
 
 Array = npt.NDArray[Any]
@@ -50,15 +50,6 @@ NUMPY_DTYPES: Final[Mapping[str, np.dtype[Any]]] = MappingProxyType(
         "FP64": np.dtype("<f8"),
     }
 )
-
-
-class TensorSpec(NamedTuple):
-    """One input or output of a model. `dtype` is a datatype of the Open Inference Protocol, such as
-    "FP32"; `shape` includes the batch dimension, -1 marks a free dimension."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
 
 
 class InferOptions(NamedTuple):

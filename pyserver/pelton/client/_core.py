@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit
 
 from pelton import errors
+from pelton._specs import TensorSpec
 from pelton.client._arrays import Array, to_array, to_tensor
 from pelton.codec import DecodeLimits, decode_infer_response, encode_infer_request
 from pelton.codec.embeddings import (
@@ -19,13 +20,13 @@ from pelton.codec.embeddings import (
 )
 from pelton.codec.negotiate import JSON_TYPE, MSGPACK_TYPES, OCTET_TYPE
 from pelton.codec.types import (
+    DATATYPES,
     PRIORITY_DEFAULT,
     PRIORITY_LEVELS,
     EncodedBody,
     InferRequest,
     ParameterValue,
     RequestedOutput,
-    TensorSpec,
 )
 from pelton.errors import BadResponse, Error, InvalidInput
 
@@ -272,7 +273,10 @@ def _text(value: Any) -> str:
 
 def _read_spec(value: Any) -> TensorSpec:
     shape = [int(dim) for dim in value["shape"]]  # some servers write dimensions as strings
-    return TensorSpec(_text(value["name"]), _text(value["datatype"]), tuple(shape))
+    datatype = _text(value["datatype"])
+    if datatype not in DATATYPES or any(dim < -1 for dim in shape):
+        raise ValueError(f"{datatype!r} {shape} is not a datatype and a shape")
+    return TensorSpec(_text(value["name"]), datatype, tuple(shape))
 
 
 def _read_object(reply: Reply) -> dict[str, Any]:

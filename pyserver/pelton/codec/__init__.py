@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from pelton._specs import TensorSpec
 from pelton.codec import msgpack, oip_binary, oip_json
 from pelton.codec._checks import check_body_size
-from pelton.codec.contract import validate
 from pelton.codec.negotiate import (
     MSGPACK_TYPES,
     AnswerFormat,
@@ -29,9 +29,7 @@ from pelton.codec.types import (
     InferRequest,
     InferResponse,
     RequestedOutput,
-    Spec,
     Tensor,
-    TensorSpec,
 )
 from pelton.errors import Error, to_body
 
@@ -43,7 +41,6 @@ __all__ = [
     "InferResponse",
     "RequestFormat",
     "RequestedOutput",
-    "Spec",
     "Tensor",
     "TensorSpec",
     "answer_format",
@@ -53,7 +50,6 @@ __all__ = [
     "encode_infer",
     "encode_infer_request",
     "request_format",
-    "validate",
 ]
 
 
@@ -61,7 +57,7 @@ def decode_infer(
     headers: Mapping[str, str],
     body: bytes | memoryview,
     limits: DecodeLimits,
-    specs: Sequence[Spec] | None = None,
+    specs: Sequence[TensorSpec] | None = None,
 ) -> InferRequest:
     """Decode the body of an inference request, in the format that its headers say.
 

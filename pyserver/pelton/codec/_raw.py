@@ -13,8 +13,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pelton._specs import TensorSpec
 from pelton.codec._checks import Where
-from pelton.codec.types import DataType, Spec, Tensor
+from pelton.codec.types import DataType, Tensor
 
 __all__ = ["as_memory", "deduce_shape", "join_bytes", "raw_bytes", "split_bytes", "view_raw"]
 
@@ -104,7 +105,7 @@ def as_memory(array: npt.NDArray[Any]) -> memoryview:
     return np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
 
 
-def deduce_shape(spec: Spec, count: int, where: Where) -> tuple[int, ...]:
+def deduce_shape(spec: TensorSpec, count: int, where: Where) -> tuple[int, ...]:
     """The shape of `count` elements that came without one, for an input like `spec`.
 
     A free first dimension is a batch of 1; at most one other free dimension follows from the count.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, TypedDict
 
+from pelton._specs import TensorSpec
 from pelton.codec._checks import (
     Where,
     describe,
@@ -22,7 +23,6 @@ from pelton.codec.types import (
     InferRequest,
     ParameterValue,
     RequestedOutput,
-    Spec,
 )
 from pelton.errors import InvalidInput
 
@@ -161,7 +161,7 @@ def read_outputs(value: Any, limits: DecodeLimits) -> tuple[RequestedOutput, ...
     return tuple(outputs) or None
 
 
-def only_input(specs: Sequence[Spec] | None, what: str) -> Spec:
+def only_input(specs: Sequence[TensorSpec] | None, what: str) -> TensorSpec:
     """The input that a tensor without a name is for; `what` names the form that left it out."""
     if specs is None or len(specs) != 1:
         got = "a model of unknown inputs" if specs is None else f"a model of {len(specs)} inputs"

@@ -22,6 +22,7 @@ from typing import Any, Final
 import msgpack  # type: ignore[import-untyped]
 import numpy.typing as npt
 
+from pelton._specs import TensorSpec
 from pelton.codec._checks import (
     Where,
     describe,
@@ -51,7 +52,6 @@ from pelton.codec.types import (
     EncodedBody,
     InferRequest,
     InferResponse,
-    Spec,
     Tensor,
 )
 
@@ -79,7 +79,7 @@ _Data = npt.NDArray[Any] | list[bytes]
 
 
 def decode_request(
-    body: bytes | memoryview, limits: DecodeLimits, specs: Sequence[Spec] | None = None
+    body: bytes | memoryview, limits: DecodeLimits, specs: Sequence[TensorSpec] | None = None
 ) -> InferRequest:
     """`specs` are the inputs of the model, needed only for a tensor without a name.
 
@@ -138,7 +138,7 @@ def _read_tensors(value: Any, field: str, limits: DecodeLimits) -> tuple[Tensor,
     return tuple(tensors)
 
 
-def _read_bare(value: Any, spec: Spec, limits: DecodeLimits) -> Tensor:
+def _read_bare(value: Any, spec: TensorSpec, limits: DecodeLimits) -> Tensor:
     where = Where("", spec.name)
     if not isinstance(value, list):
         return _read_tensor(value, spec.name, where, limits)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pelton._specs import TensorSpec
 from pelton.codec import oip_json
 from pelton.codec._checks import Where
 from pelton.codec._json import Document, dump_json, parse_json
@@ -27,7 +28,6 @@ from pelton.codec.types import (
     EncodedBody,
     InferRequest,
     InferResponse,
-    Spec,
     Tensor,
 )
 from pelton.errors import PayloadTooLarge
@@ -60,7 +60,7 @@ def decode_request(
     body: bytes | memoryview,
     head_bytes: int,
     limits: DecodeLimits,
-    specs: Sequence[Spec] | None = None,
+    specs: Sequence[TensorSpec] | None = None,
 ) -> InferRequest:
     """Decode a body whose first `head_bytes` are JSON, REQUIRES: head_bytes <= len(body).
 
@@ -95,7 +95,7 @@ def _split(
     return document, BinarySection(view[head_bytes:], head_bytes)
 
 
-def _raw_request(view: memoryview, specs: Sequence[Spec] | None) -> InferRequest:
+def _raw_request(view: memoryview, specs: Sequence[TensorSpec] | None) -> InferRequest:
     spec = only_input(specs, "a body without a JSON head")
     where = Where("", spec.name)
     datatype = DATATYPES[spec.dtype]

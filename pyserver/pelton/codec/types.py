@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,7 @@ __all__ = [
     "InferResponse",
     "ParameterValue",
     "RequestedOutput",
-    "Spec",
     "Tensor",
-    "TensorSpec",
     "bf16_to_f32",
     "datatype_of",
     "f32_to_bf16",
@@ -123,38 +121,6 @@ def f32_to_bf16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
     quiet = (bits >> np.uint32(16)) | np.uint32(0x40)
     return np.where(np.isnan(values), quiet, rounded).astype(np.uint16)
-
-
-class Spec(Protocol):
-    """What the codecs need to know of an input or output; any class that has it will do."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def dtype(self) -> str: ...
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """One input or output of a model's contract.
-
-    `dtype` is an OIP datatype such as "FP32"; `shape` includes the batch dimension, -1 marks a free
-    dimension.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DATATYPES:
-            raise ValueError(f"{self.dtype!r} is not a datatype; the datatypes are {[*DATATYPES]}")
-        if any(dim < -1 for dim in self.shape):
-            raise ValueError(f"dimensions must be -1 or more, not {self.shape}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

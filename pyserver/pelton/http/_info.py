@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pelton.backends import TensorSpec
+from pelton._specs import TensorSpec
 from pelton.http._answers import Answer, json_answer
 from pelton.http._exchange import Exchange
 from pelton.metrics import CONTENT_TYPE_OPENMETRICS, CONTENT_TYPE_TEXT, render

@@ -66,8 +66,7 @@ def _rows(rows: Sequence[int]) -> str:
 
 class TextTokenizer:
     """One model's tokenizer. `tokens_max` is the model's limit per text, special tokens included;
-    texts over `text_bytes_max` bytes of UTF-8 are refused before any work is spent on them. `strip`
-    and `lower_case` are what sentence-transformers does to a text before its tokenizer."""
+    texts over `text_bytes_max` bytes of UTF-8 are refused before any work is spent on them."""
 
     def __init__(
         self,
@@ -75,11 +74,7 @@ class TextTokenizer:
         *,
         tokens_max: int,
         text_bytes_max: int,
-        strip: bool = False,
-        lower_case: bool = False,
     ) -> None:
-        self._strip = strip
-        self._lower_case = lower_case
         self._tokenizer = _load(tokenizer_json)
         self.tokens_max = tokens_max
         self.text_bytes_max = text_bytes_max
@@ -164,10 +159,6 @@ class TextTokenizer:
         A text of more than `tokens_max` tokens is cut to that, its special tokens kept, where
         `truncate` says so; else `InvalidInput` names it and both lengths.
         """
-        if self._strip:
-            texts = [text.strip() for text in texts]
-        if self._lower_case:
-            texts = [text.lower() for text in texts]
         encodings: list[Encoding] = self._tokenizer.encode_batch_fast(list(texts))
         lengths = np.fromiter(map(len, encodings), np.int32, len(encodings))
         over = np.flatnonzero(lengths > self.tokens_max)

@@ -1,8 +1,7 @@
 """Tokenization off the event loop, without one thread hop per request.
 
 A hop to a thread and back costs 60 to 100 us of wake-ups, more than tokenizing a sentence. So texts
-that are quick to tokenize (about 30 us at the bound) are done in place, and longer ones that arrive
-while all workers are busy are handed over together, when one becomes free.
+that arrive while all workers are busy are handed over together, when one becomes free.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ __all__ = ["tokenize_in_worker"]
 
 T = TypeVar("T")
 
-_INLINE_CHARS_MAX: Final = 512
 _WORKERS_MAX: Final = 4
 _HANDED_OVER_MAX: Final = 64  # jobs that one worker takes at a time
 _WAITING_MAX: Final = 65_536  # jobs of one loop
@@ -128,13 +126,9 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-async def tokenize_in_worker(
-    texts: Sequence[str], function: Callable[..., T], *arguments: Any
-) -> T:
-    """`function(*arguments)`, which tokenizes `texts`, without holding up the running loop.
-    Cancelling the caller drops the work if it has not begun."""
-    if sum(map(len, texts)) <= _INLINE_CHARS_MAX:
-        return function(*arguments)
+async def tokenize_in_worker(function: Callable[..., T], *arguments: Any) -> T:
+    """`function(*arguments)`, which tokenizes, without holding up the running loop. Cancelling the
+    caller drops the work if it has not begun."""
     loop = asyncio.get_running_loop()
     with _lock:
         workers = _by_loop.get(loop)

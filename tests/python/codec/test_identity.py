@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pelton import TensorSpec
 from pelton.codec import (
     DecodeLimits,
     EncodedBody,
@@ -22,13 +23,11 @@ from pelton.codec import (
     InferResponse,
     RequestedOutput,
     Tensor,
-    TensorSpec,
     answer_format,
     decode_infer,
     decode_infer_response,
     encode_infer,
     encode_infer_request,
-    validate,
 )
 from pelton.codec.embeddings import decode_embeddings
 from pelton.codec.negotiate import error_media_type
@@ -216,14 +215,7 @@ def sample() -> InferRequest:
     )
 
 
-SPECS = (
-    TensorSpec("x", "FP32", (-1, 2)),
-    TensorSpec("flag", "BOOL", (-1,)),
-    TensorSpec("text", "BYTES", (-1,)),
-    TensorSpec("n", "INT64", (1,)),
-    TensorSpec("h", "FP16", (-1, 4)),
-)
-OUTPUTS = (TensorSpec("y", "FP32", (-1,)),)
+SPECS = (TensorSpec("x", "FP32", (-1, 2)),)
 
 
 SPLINTERS = [
@@ -279,7 +271,7 @@ def refused_or_decoded(headers: dict[str, str], body: bytes) -> bool:
     """Whether a body was refused, as it should be where it is not valid: any other exception fails
     the test."""
     try:
-        validate(decode_infer(headers, body, LIMITS, SPECS[:1]), SPECS, OUTPUTS)
+        decode_infer(headers, body, LIMITS, SPECS)
     except REFUSALS:
         return True
     return False

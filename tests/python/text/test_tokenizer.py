@@ -18,7 +18,7 @@ def json_bytes(minilm: Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def tokenizer(json_bytes: bytes) -> TextTokenizer:
-    return TextTokenizer(json_bytes, tokens_max=256, text_bytes_max=2048, strip=True)
+    return TextTokenizer(json_bytes, tokens_max=256, text_bytes_max=2048)
 
 
 def words(token_count: int) -> str:
@@ -112,14 +112,6 @@ def test_a_bad_text_is_named(text, kind, got: str, tokenizer: TextTokenizer) -> 
 @pytest.mark.parametrize("text", ["x" * 2048, "é" * 1024])
 def test_a_text_of_exactly_the_byte_limit_is_taken(text: str, tokenizer: TextTokenizer) -> None:
     assert tokenizer.check([text]) == [text]
-
-
-def test_stripping_and_lower_case_come_before_the_tokenizer(json_bytes: bytes) -> None:
-    plain = TextTokenizer(json_bytes, tokens_max=256, text_bytes_max=99)
-    adapted = TextTokenizer(
-        json_bytes, tokens_max=256, text_bytes_max=99, strip=True, lower_case=True
-    )
-    assert adapted.encode(["  Hello "]).ids.tolist() == plain.encode(["hello"]).ids.tolist()
 
 
 def test_an_unreadable_tokenizer_is_a_corrupt_plan() -> None:

@@ -7,23 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pelton.text import tokenize_in_worker, workers
 
-LONG = ["x" * 600]
-
 
 def run(coroutine):
     return asyncio.run(asyncio.wait_for(coroutine, 30))
 
 
-def test_short_texts_are_done_in_place() -> None:
+def test_texts_are_done_in_a_worker() -> None:
     async def main() -> int:
-        return await tokenize_in_worker(["short"], threading.get_ident)
-
-    assert run(main()) == threading.get_ident()
-
-
-def test_long_texts_are_done_in_a_worker() -> None:
-    async def main() -> int:
-        return await tokenize_in_worker(LONG, threading.get_ident)
+        return await tokenize_in_worker(threading.get_ident)
 
     assert run(main()) != threading.get_ident()
 
@@ -35,7 +26,7 @@ def test_many_at_once_each_get_their_own_answer() -> None:
         return number * 2
 
     async def main() -> list[object]:
-        calls = (tokenize_in_worker(LONG, work, number) for number in range(500))
+        calls = (tokenize_in_worker(work, number) for number in range(500))
         return await asyncio.gather(*calls, return_exceptions=True)
 
     answers = run(main())
@@ -51,7 +42,7 @@ def test_the_loop_goes_on_while_a_worker_works() -> None:
     release = threading.Event()
 
     async def main() -> bool:
-        slow = asyncio.ensure_future(tokenize_in_worker(LONG, release.wait, 20))
+        slow = asyncio.ensure_future(tokenize_in_worker(release.wait, 20))
         await asyncio.sleep(0)
         assert not slow.done()
         release.set()
@@ -65,10 +56,10 @@ def test_work_of_a_cancelled_caller_is_dropped_before_it_begins(monkeypatch) -> 
     release, ran = threading.Event(), []
 
     async def main() -> None:
-        first = asyncio.ensure_future(tokenize_in_worker(LONG, release.wait, 20))
+        first = asyncio.ensure_future(tokenize_in_worker(release.wait, 20))
         await asyncio.sleep(0)
-        second = asyncio.ensure_future(tokenize_in_worker(LONG, ran.append, 2))
-        third = asyncio.ensure_future(tokenize_in_worker(LONG, ran.append, 3))
+        second = asyncio.ensure_future(tokenize_in_worker(ran.append, 2))
+        third = asyncio.ensure_future(tokenize_in_worker(ran.append, 3))
         await asyncio.sleep(0)
         second.cancel()
         release.set()
@@ -87,7 +78,7 @@ def test_a_loop_closed_meanwhile_does_no_harm() -> None:
         done.set()
 
     async def main() -> None:
-        task = asyncio.ensure_future(tokenize_in_worker(LONG, work))
+        task = asyncio.ensure_future(tokenize_in_worker(work))
         await asyncio.get_running_loop().run_in_executor(None, begun.wait, 20)
         task.cancel()
 
@@ -99,7 +90,7 @@ def test_a_loop_closed_meanwhile_does_no_harm() -> None:
 
 
 async def _double(number: int) -> int:
-    return await tokenize_in_worker(LONG, lambda: number * 2)
+    return await tokenize_in_worker(lambda: number * 2)
 
 
 def test_loops_of_several_threads_work_at_once() -> None:
@@ -113,7 +104,7 @@ def test_waiting_jobs_are_bounded(monkeypatch) -> None:
     release = threading.Event()
 
     async def main() -> list[object]:
-        calls = [tokenize_in_worker(LONG, release.wait, 20) for _ in range(8)]
+        calls = [tokenize_in_worker(release.wait, 20) for _ in range(8)]
         tasks = [asyncio.ensure_future(call) for call in calls]
         started = time.monotonic()
         while sum(task.done() for task in tasks) < 4:
