@@ -68,8 +68,8 @@ class EngineOptions:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Of the peak: the best round's of the best peak, and the median over the rounds of each one's
-    share of its own peak."""
+    """Of the peak: the best round's, of the median peak, and the median over the rounds of each
+    one's share of its own peak."""
 
     best: float
     median: float
@@ -113,7 +113,7 @@ class Duel:
     def _share(self, timing: Timing, peaks: Sequence[float]) -> Share:
         pairs = zip(timing.seconds, peaks, strict=True)
         return Share(
-            best=self.rate(timing.best) / max(peaks),
+            best=self.rate(timing.best) / statistics.median(peaks),
             median=statistics.median(self.rate(seconds) / peak for seconds, peak in pairs),
         )
 
@@ -315,7 +315,7 @@ def _details(
         f"tokens, {sum(lengths) / len(lengths):.1f} on average; a pass over all of them is timed, "
         "useful tokens are counted. Uniform: one batch, rows x tokens, nothing padded.",
         _time_table([*mixed, *uniform]),
-        "Shares of the peak: best round of the best peak / median over the rounds, the peak "
+        "Shares of the peak: best round, of the median peak / median over the rounds, the peak "
         "measured in each. Counted are the multiply-adds of the matrix products; GELU, norms and "
         "softmax come on top.",
         _share_table(uniform),
