@@ -20,7 +20,7 @@ export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 SOURCES := CMakeLists.txt pyproject.toml LICENSE NOTICE $(wildcard README.md) \
   $(shell find kernels csrc pyserver -type f -not -name '*.pyc')
 CXX_SOURCES = $(shell git ls-files 'kernels/*.h' 'kernels/*.cc' 'kernels/*.inl' 'csrc/*.h' 'csrc/*.cc' 'tests/*.h' 'tests/*.cc' \
-  'bench/*.h' 'bench/*.cc')
+  'bench/*.h' 'bench/*.cc' 'bench/*.inl')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
