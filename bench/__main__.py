@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -17,15 +18,15 @@ from bench.report import Section, figure_table, table
 
 _RESULTS: Final = ROOT / "bench" / "results"
 _PARTS: Final = ("engine", "startup", "memory", "kernels")
-_ROUNDS: Final = 15
+#: Of the options that change figures; threads are those of each engine, the seed chooses sentences.
+_DEFAULTS: Final = {"rounds": 15, "threads": 2, "seed": 1}
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Pelton's figures.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(_PARTS)} (all)")
-    parser.add_argument("--rounds", type=int, default=_ROUNDS, help=f"default {_ROUNDS}")
-    parser.add_argument("--threads", type=int, default=2, help="of each engine (default 2)")
-    parser.add_argument("--seed", type=int, default=1, help="of the choice of sentences")
+    for name, default in _DEFAULTS.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help="default %(default)s")
     parser.add_argument("--model", type=Path, help="encoder folder (default: MiniLM, fetched)")
     parser.add_argument("--results", type=Path, help="folder of the results file")
     parser.add_argument("--tiny", action="store_true", help="see that it runs; measures nothing")
@@ -112,8 +113,15 @@ def _document(machine: Machine, command: str, sections: Sequence[Section]) -> st
     return "\n\n".join([*blocks, *(section.markdown() for section in sections)]) + "\n"
 
 
-def _command(words: Sequence[str] | None) -> str:
-    return shlex.join(["python", "-m", "bench", *(sys.argv[1:] if words is None else words)])
+def _command(given: argparse.Namespace) -> str:
+    """What makes these figures again; where the model and the results lie is no part of it."""
+    isa = os.environ.get("PELTON_ISA")
+    words = [f"PELTON_ISA={isa}"] if isa else []
+    words += ["python", "-m", "bench", *given.parts]
+    for name, default in _DEFAULTS.items():
+        value = getattr(given, name)
+        words += [f"--{name}", str(value)] if value != default else []
+    return shlex.join([*words, *(["--tiny"] if given.tiny else [])])
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -126,7 +134,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for part in given.parts or _PARTS:
         print(f"bench: {part}", file=sys.stderr, flush=True)
         sections.append(runs[part]())
-    document = _document(machine, _command(words), sections)
+    document = _document(machine, _command(given), sections)
     print(document)
     folder: Path | None = given.results or (None if given.parts or given.tiny else _RESULTS)
     if folder is not None:
