@@ -287,6 +287,16 @@ def test_two_thousand_damaged_bodies(form: Any, seed: int) -> None:
     assert refused > 1500
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_hundred_thousand_damaged_bodies(form: Any, seed: int) -> None:
+    encoded = encode_infer_request(sample(), form)
+    headers, body = headers_of(encoded), encoded.to_bytes()
+    dice = random.Random(seed + 1)
+    refused = sum(refused_or_decoded(headers, mutate(body, dice)) for _ in range(100_000))
+    assert refused > 75_000
+
+
 @pytest.mark.parametrize("form", ["json", "msgpack"])
 def test_two_thousand_wrong_documents(form: str, seed: int) -> None:
     body = encode_infer_request(sample(), "json").to_bytes()
