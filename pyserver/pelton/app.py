@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import logging
 import signal
 import socket
@@ -126,7 +127,10 @@ class _Serving(uvicorn.Server):
         preload.cancel()
 
     def _preload(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.run_in_executor(self._state.workers, self._application.routes.load)
+        """What the first request of a rarer kind would wait for."""
+        workers = self._state.workers
+        loop.run_in_executor(workers, self._application.routes.load)
+        loop.run_in_executor(workers, importlib.import_module, "pelton.codec.msgpack")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()

@@ -1,7 +1,8 @@
 """The wire formats in plain Python: bytes in, requests out; answers in, bytes out.
 
 Everything here is sans-IO and pure. It serves the slow path and is the oracle for the native
-codecs.
+codecs. msgpack is imported with the first body that needs it: most servers and clients never do,
+and a start is mostly imports.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 from typing import Literal
 
 from pelton._specs import TensorSpec
-from pelton.codec import msgpack, oip_binary, oip_json
+from pelton.codec import oip_binary, oip_json
 from pelton.codec._checks import check_body_size
 from pelton.codec.negotiate import (
     MSGPACK_TYPES,
@@ -72,6 +73,8 @@ def decode_infer(
         head_bytes = oip_binary.parse_head_length(length, len(body))
         return oip_binary.decode_request(body, head_bytes, limits, specs)
     if kind == "msgpack":
+        from pelton.codec import msgpack
+
         return msgpack.decode_request(body, limits, specs)
     return oip_json.decode_request(body, limits)
 
@@ -90,6 +93,8 @@ def encode_infer(
     null = request.non_finite_null
     match answer.kind:
         case "msgpack":
+            from pelton.codec import msgpack
+
             return msgpack.encode_response(response, answer.media_type)
         case "json":
             return oip_json.encode_response(response, non_finite_null=null)
@@ -113,6 +118,8 @@ def encode_error(
     document = to_body(error, instance, request_id)
     media_type = error_media_type(headers)
     if media_type in MSGPACK_TYPES:
+        from pelton.codec import msgpack
+
         return EncodedBody(media_type, {}, (msgpack.encode_map(document),))
     # Escaped to ASCII: a path that is not UTF-8 has surrogates in it, which only escapes can carry.
     return EncodedBody(media_type, {}, (json.dumps(document).encode(),))
@@ -128,6 +135,8 @@ def encode_infer_request(
         case "binary":
             return oip_binary.encode_request(request)
         case "msgpack":
+            from pelton.codec import msgpack
+
             return msgpack.encode_request(request)
 
 
@@ -142,5 +151,7 @@ def decode_infer_response(
         head_bytes = oip_binary.parse_head_length(length, len(body))
         return oip_binary.decode_response(body, head_bytes, limits)
     if kind == "msgpack":
+        from pelton.codec import msgpack
+
         return msgpack.decode_response(body, limits)
     return oip_json.decode_response(body, limits)

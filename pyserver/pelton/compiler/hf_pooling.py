@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pelton.compiler._source import Json, read_json, read_json_value, refuse
-from pelton.compiler.ir import Pooling
+from pelton.compiler.attributes import Pooling
 from pelton.errors import ModelNotFound
 
 __all__ = [

@@ -23,6 +23,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pelton.compiler.attributes import Activation, Binary, Pooling
+
 __all__ = [
     "OPS",
     "ROWS",
@@ -68,36 +70,6 @@ class Op(IntEnum):
     L2_NORMALIZE = 6
     ACTIVATION = 7
     BINARY = 8
-
-
-class Activation(IntEnum):
-    """Element-wise functions; the plan's numbers."""
-
-    NONE = 0
-    RELU = 1
-    GELU_ERF = 2
-    GELU_TANH = 3
-    TANH = 4
-    SIGMOID = 5
-    SILU = 6
-
-
-class Pooling(IntEnum):
-    """From a sequence's tokens to one row; the plan's numbers."""
-
-    MEAN = 0
-    CLS = 1
-    MAX = 2
-    MEAN_SQRT_LENGTH = 3
-
-
-class Binary(IntEnum):
-    """Element-wise functions of two tensors; the plan's numbers."""
-
-    ADD = 0
-    SUBTRACT = 1
-    MULTIPLY = 2
-    DIVIDE = 3
 
 
 @dataclass(frozen=True, slots=True)
