@@ -4,9 +4,12 @@
 // its own, one writer and one waiter. Instead of a sense bit the flags carry the number of the
 // meeting, so they need no reset between meetings.
 //
-// A rank that waits longer than spin_ns_max (its peer was preempted) sleeps until its peer arrives.
+// A rank that waits longer than spin_ns_max sleeps until its peer arrives, and spins but shortly
+// for the rest of the run: its peer has no CPU of its own at the moment, perhaps because the
+// spinning takes it.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <memory>
@@ -24,6 +27,7 @@ class BasicSpinBarrier {
       : rank_count_max_(rank_count_max),
         round_count_max_(rounds_of(rank_count_max)),
         limits_(limits),
+        hurried_limits_{std::min(limits.spin_ns_max, kHurriedSpinNsMax)},
         meetings_(new Meeting[static_cast<size_t>(rank_count_max)]),
         flags_(new Flag[static_cast<size_t>(rank_count_max) *
                         static_cast<size_t>(round_count_max_ + 1)]) {
@@ -45,6 +49,9 @@ class BasicSpinBarrier {
   }
   int rank_count() const { return rank_count_; }
 
+  // A run begins: this rank is patient again. Thread-safe: by one thread per rank.
+  void begin(int rank) { meetings_[rank].hurried = false; }
+
   // Returns when every rank has called it as often as this one. What any rank wrote before is
   // visible to all after. Thread-safe: by one thread per rank.
   void arrive_and_wait(int rank) {
@@ -57,7 +64,11 @@ class BasicSpinBarrier {
       flag(peer, round).publish(number);
       // The writer of our flag may already be one meeting ahead, never two: it cannot leave the
       // next one without us.
-      flag(rank, round).wait_for(number, limits_);
+      BasicWaitWord<Atomics>& word = flag(rank, round);
+      bool& hurried = meetings_[rank].hurried;
+      if (word.spin_for(number, hurried ? hurried_limits_ : limits_)) continue;
+      hurried = true;
+      word.wait_for(number, SpinLimits{});
     }
   }
 
@@ -66,8 +77,11 @@ class BasicSpinBarrier {
     BasicWaitWord<Atomics> word;
   };
   struct alignas(kCacheLineBytes) Meeting {
-    uint32_t number = 0;  // touched by its rank only
+    uint32_t number = 0;   // touched by its rank only
+    bool hurried = false;  // likewise: it had to sleep in this run
   };
+
+  static constexpr int64_t kHurriedSpinNsMax = 5'000;
 
   static int rounds_of(int rank_count) {
     return static_cast<int>(std::bit_width(static_cast<unsigned>(rank_count - 1)));
@@ -79,6 +93,7 @@ class BasicSpinBarrier {
   const int rank_count_max_;
   const int round_count_max_;
   const SpinLimits limits_;
+  const SpinLimits hurried_limits_;
   int rank_count_ = 1;
   int round_count_ = 0;
   const std::unique_ptr<Meeting[]> meetings_;

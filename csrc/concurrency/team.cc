@@ -5,6 +5,7 @@
 
 #include "csrc/base/check.h"
 #include "csrc/base/cpu_count.h"
+#include "csrc/concurrency/cpu_placement.h"
 #include "csrc/concurrency/fork.h"
 #include "csrc/concurrency/spin_barrier.h"
 #include "csrc/concurrency/wait_word.h"
@@ -32,13 +33,16 @@ struct Team::State {
         peer_limits{may_spin ? options.barrier_spin_ns_max : 0},
         generation(fork_generation()),
         seats(static_cast<size_t>(options.thread_count)),
-        barrier(options.thread_count, peer_limits) {}
+        barrier(options.thread_count, peer_limits),
+        placement(options.thread_count) {}
 
   void work(int rank) {
     Seat& seat = seats[static_cast<size_t>(rank)];
     for (uint32_t number = 1;; ++number) {
       seat.start.wait_for(number, run_limits);
       if (job.body == nullptr) return;
+      placement.settle(rank);
+      barrier.begin(rank);
       job.body(job.context, rank);
       seat.done.publish(number);
     }
@@ -54,6 +58,7 @@ struct Team::State {
   const uint32_t generation;
   std::vector<Seat> seats;  // seat 0 is the leader's and unused
   SpinBarrier barrier;
+  CpuPlacement placement;
   // Written by the leader while every thread waits in its seat; the seat's start word publishes it.
   Job job;
   std::vector<std::thread> threads;
@@ -88,7 +93,9 @@ void Team::run(int rank_count, void (*body)(void* context, int rank), void* cont
   // Flags keep the number of the last meeting: other ranks than last time have other numbers.
   if (rank_count != state_->barrier.rank_count()) state_->barrier.reset(rank_count);
   state_->job = {body, context};
+  if (rank_count > 1) state_->placement.settle(0);
   for (int rank = 1; rank < rank_count; ++rank) state_->start(rank);
+  state_->barrier.begin(0);
   body(context, 0);
   for (int rank = 1; rank < rank_count; ++rank) {
     Seat& seat = state_->seats[static_cast<size_t>(rank)];

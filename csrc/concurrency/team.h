@@ -18,10 +18,8 @@ class Team {
   struct Options {
     int thread_count = 1;          // the caller included
     int64_t spin_ns_max = 50'000;  // after a run: then park
-    // In a barrier or at the end of a run. Ranks that share a CPU with another program, or with
-    // each other, must get out of each other's way: at 200 us a batch beside one busy process took
-    // 12 ms instead of 2.
-    int64_t barrier_spin_ns_max = 10'000;
+    // In a barrier or at the end of a run; after the first sleep in a run shorter, see SpinBarrier.
+    int64_t barrier_spin_ns_max = 200'000;
   };
   // Starts thread_count - 1 threads. REQUIRES: thread_count >= 1.
   explicit Team(const Options& options);

@@ -51,12 +51,16 @@ class BasicWaitWord {
   // Returns when `value` or a later one has been published; false when timeout_ns (kNoTimeout:
   // none) ran out first.
   bool wait_for(uint32_t value, const SpinLimits& limits, int64_t timeout_ns = kNoTimeout) {
+    return spin_for(value, limits) || sleep(value, timeout_ns);
+  }
+
+  // The first part of wait_for(): true when `value` has been published before the limit ran out.
+  bool spin_for(uint32_t value, const SpinLimits& limits) const {
     for (int i = 0; i < Atomics::kPausesMin; ++i) {
       if (reached(value)) return true;
       Atomics::pause();
     }
-    if (limits.spin_ns_max > 0 && spin(value, limits.spin_ns_max)) return true;
-    return sleep(value, timeout_ns);
+    return limits.spin_ns_max > 0 && spin(value, limits.spin_ns_max);
   }
 
  private:
