@@ -1,16 +1,22 @@
 // The native tests' own framework. One binary per folder of tests/native, each linked with main.cc:
 //
 //   TEST(ring_full_is_refused) {
-//     EXPECT_EQ(ring.size(), 4);        // any types that compare with ==; prints both when they
-//     differ EXPECT(ring.try_push(5) == false); EXPECT_NEAR(mean, 0.5, 1e-6);     // absolute
-//     tolerance; NaN is never near anything EXPECT_OK(ring.close());          // a Status or a
-//     Result; prints its message ASSERT(ring.empty());             // like EXPECT, but leaves the
-//     test: only in the body of a TEST if (!cpu_has_avx2) SKIP("this CPU has no AVX2");
+//     EXPECT_EQ(ring.size(), 4);
+//     EXPECT(ring.try_push(5) == false);
+//     EXPECT_NEAR(mean, 0.5, 1e-6);
+//     EXPECT_OK(ring.close());
+//     ASSERT(ring.empty());
+//     if (!cpu_has_avx2) SKIP("this CPU has no AVX2");
 //   }
 //
-// A failed EXPECT is reported with file, line and values; the test goes on. Randomness comes from
-// testing::seed()
-// (--seed N, printed at the start), so that a failure can be replayed.
+// EXPECT_EQ takes any types that compare with == and prints both sides. EXPECT_NEAR's tolerance is
+// absolute; NaN is near nothing. EXPECT_OK takes a Status or a Result and prints its message. A
+// failed EXPECT is reported with file, line and values, and the test goes on; ASSERT leaves the
+// test, and stands only in the body of a TEST.
+//
+// Randomness comes from testing::seed() (--seed N, printed at the start), so that a failure can be
+// replayed.
+//
 // Thread-safety: EXPECT* may be used from any thread that ends before its TEST does; ASSERT, SKIP
 // and testing::note only from the thread that runs the TEST.
 #pragma once
