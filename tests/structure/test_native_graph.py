@@ -16,7 +16,11 @@ ARROWS: dict[str, set[str]] = {
     "plan": {"concurrency"},
     "exec": {"plan"},
     "serve": {"exec"},
-    "bindings": {"serve"},
+    "text": {"base"},
+    "wire": {"base"},
+    "control": {"concurrency"},
+    "front": {"serve", "text", "wire", "control"},
+    "bindings": {"front"},
 }
 # kernels/include is for exec, and for the one file of base that fills the kernels' feature struct.
 KERNEL_USERS = re.compile(r"csrc/(exec/.*|base/cpu_features\.(h|cc))")

@@ -1,0 +1,88 @@
+// JsonDocument: strict JSON (RFC 8259) as a flat list of nodes over the text, within bounds, in one
+// pass, without recursion. Its oracle is pyserver/pelton/codec/_json.py: the same texts are taken
+// and refused, with the same problems. Beyond the RFC only the bare literals NaN, Infinity and Inf
+// (with an optional minus) are read, since the clients of Triton Inference Server write them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "csrc/base/problem.h"
+#include "csrc/base/scratch.h"
+#include "csrc/wire/limits.h"
+
+namespace pelton {
+
+enum class JsonKind : uint8_t { kNull, kFalse, kTrue, kNumber, kString, kArray, kObject };
+
+class JsonDocument;
+
+// One value of a document; as small as a pointer and an index. Valid until the document is parsed
+// anew. REQUIRES of each accessor: the kind it names.
+class JsonValue {
+ public:
+  JsonKind kind() const;
+  bool is_null() const { return kind() == JsonKind::kNull; }
+
+  // kString: decoded UTF-8; in the text itself unless it has escapes.
+  std::string_view string() const;
+  // kNumber: as written.
+  std::string_view number() const;
+  // kNumber: whether it is written as an integer (no fraction, no exponent, no literal).
+  bool is_integer() const;
+
+  // kArray, kObject: how many elements or members.
+  size_t size() const;
+  // kArray: true when every element is a number, and when it is empty.
+  bool holds_numbers_only() const;
+
+  // Elements of an array in order; for (auto e = v.first_element(); e; e = e->next()) ...
+  std::optional<JsonValue> first_element() const;
+  // The element after this one in the same array, or the value of the member after this one.
+  std::optional<JsonValue> next() const;
+
+  // kObject: the member of that name.
+  std::optional<JsonValue> find(std::string_view name) const;
+  // kObject: the value of the first member; key() of a member's value is its name.
+  std::optional<JsonValue> first_member() const;
+  std::string_view key() const;
+
+  // Where it begins in the text.
+  size_t offset() const;
+  // As written, first to last byte.
+  std::string_view text() const;
+
+ private:
+  friend class JsonDocument;
+  JsonValue(const JsonDocument* document, uint32_t node) : document_(document), node_(node) {}
+  const JsonDocument* document_;
+  uint32_t node_;
+};
+
+// Not thread-safe. Meant to be used again: parse() keeps memory up to a bound.
+class JsonDocument {
+ public:
+  // kInvalidInput with the byte offset where the text stops being JSON; kPayloadTooLarge where it
+  // holds more values than the limits allow. `text` and `scratch` (decoded strings) must outlive
+  // what is read from the document.
+  ProblemPtr parse(std::string_view text, const DecodeLimits& limits, Scratch& scratch);
+  // REQUIRES: parse() succeeded.
+  JsonValue root() const { return JsonValue(this, 0); }
+
+ private:
+  friend class JsonValue;
+  // Free for its author to change: what JsonValue needs to answer.
+  struct Node {
+    uint32_t begin;
+    uint32_t end;
+    uint32_t next;
+    uint32_t size_and_kind;
+  };
+  std::string_view text_;
+  std::vector<Node> nodes_;
+};
+
+}  // namespace pelton
