@@ -7,7 +7,7 @@
 namespace pelton {
 namespace {
 
-constexpr std::array<ProblemStatus, 19> kRows = {{
+constexpr std::array<ProblemStatus, static_cast<size_t>(ProblemKind::kLast) + 1> kRows = {{
     {},
     {400, "invalid_input", "Invalid input"},
     {404, "model_not_found", "Model not found"},

@@ -32,6 +32,7 @@ enum class ProblemKind : uint8_t {
   kOutOfMemory = 16,
   kUnavailable = 17,
   kDeadlineExceeded = 18,
+  kLast = kDeadlineExceeded,
 };
 
 struct ProblemStatus {

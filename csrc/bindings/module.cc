@@ -8,6 +8,7 @@
 #include "csrc/bindings/conversions.h"
 #include "csrc/bindings/engine_binding.h"
 #include "csrc/bindings/plan_binding.h"
+#include "csrc/bindings/problem_binding.h"
 #include "csrc/exec/kernel_choice.h"
 
 namespace pelton {
@@ -46,6 +47,7 @@ uint64_t hash_bytes(const py::bytes& data, uint64_t seed) {
 PYBIND11_MODULE(_native, module) {
   module.doc() = "Pelton's native engine. Private: use pelton.bridge.";
   pelton::bind_error(module);
+  pelton::bind_problem(module);
   pelton::bind_plan(module);
   pelton::bind_engine(module);
   module.def("cpu_features", &pelton::cpu_features);

@@ -18,6 +18,8 @@ from pelton.errors import (
     CorruptPlan,
     DeadlineExceeded,
     Error,
+    ExpectationFailed,
+    HeadersTooLarge,
     Internal,
     InvalidInput,
     InvalidSettings,
@@ -30,9 +32,11 @@ from pelton.errors import (
     RequestTimeout,
     RouteNotFound,
     Unavailable,
+    Unimplemented,
     UnsupportedMediaType,
     UnsupportedModel,
     UnsupportedPlan,
+    UriTooLong,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +53,8 @@ __all__ = [
     "CorruptPlan",
     "DeadlineExceeded",
     "Error",
+    "ExpectationFailed",
+    "HeadersTooLarge",
     "Internal",
     "InvalidInput",
     "InvalidSettings",
@@ -64,9 +70,11 @@ __all__ = [
     "Server",
     "TensorSpec",
     "Unavailable",
+    "Unimplemented",
     "UnsupportedMediaType",
     "UnsupportedModel",
     "UnsupportedPlan",
+    "UriTooLong",
     "load",
 ]
 

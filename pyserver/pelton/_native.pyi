@@ -12,6 +12,16 @@ class NativeError(Exception):
 
     code: int
 
+class NativeProblem(Exception):
+    """A refused request. `code` is the slug of a leaf of pelton.errors, `details` are its details,
+    str() is its message."""
+
+    code: str
+    details: dict[str, Any]
+
+def problem_statuses() -> list[tuple[int, int, str, str]]:
+    """(kind, HTTP status, slug, title) of every kind of problem."""
+
 class Plan:
     """A validated plan, memory-mapped."""
 

@@ -24,6 +24,8 @@ __all__ = [
     "DeadlineExceeded",
     "Error",
     "ErrorStatus",
+    "ExpectationFailed",
+    "HeadersTooLarge",
     "Internal",
     "InvalidInput",
     "InvalidSettings",
@@ -36,9 +38,11 @@ __all__ = [
     "RequestTimeout",
     "RouteNotFound",
     "Unavailable",
+    "Unimplemented",
     "UnsupportedMediaType",
     "UnsupportedModel",
     "UnsupportedPlan",
+    "UriTooLong",
     "leaf_for_code",
     "retry_headers",
     "status_of",
@@ -148,8 +152,24 @@ class PayloadTooLarge(Error):
     """The request, or a part of it, is over a limit of size."""
 
 
+class UriTooLong(Error):
+    """The target of the request is over the limit of its length."""
+
+
+class HeadersTooLarge(Error):
+    """The header fields of the request are too many, or over the limit of their size."""
+
+
+class ExpectationFailed(Error):
+    """The request expects something of the server, in `Expect`, that it does not know."""
+
+
 class UnsupportedMediaType(Error):
     """The body's type or content coding is none that the server reads."""
+
+
+class Unimplemented(Error):
+    """A known feature of the protocol that this server lacks or that is turned off."""
 
 
 class QueueFull(Error):
@@ -220,12 +240,20 @@ STATUSES: Final[Mapping[type[Error], ErrorStatus]] = MappingProxyType(
         PayloadTooLarge: ErrorStatus(
             413, "INVALID_ARGUMENT", "payload_too_large", "Payload too large"
         ),
+        UriTooLong: ErrorStatus(414, "INVALID_ARGUMENT", "uri_too_long", "URI too long"),
         UnsupportedMediaType: ErrorStatus(
             415, "UNIMPLEMENTED", "unsupported_media_type", "Unsupported media type"
+        ),
+        ExpectationFailed: ErrorStatus(
+            417, "INVALID_ARGUMENT", "expectation_failed", "Expectation failed"
+        ),
+        HeadersTooLarge: ErrorStatus(
+            431, "INVALID_ARGUMENT", "headers_too_large", "Request header fields too large"
         ),
         Cancelled: ErrorStatus(499, "CANCELLED", "cancelled", "Cancelled by the caller"),
         Internal: ErrorStatus(500, "INTERNAL", "internal", "Internal error"),
         CorruptPlan: ErrorStatus(500, "DATA_LOSS", "corrupt_plan", "Corrupt plan"),
+        Unimplemented: ErrorStatus(501, "UNIMPLEMENTED", "not_implemented", "Not implemented"),
         UnsupportedModel: ErrorStatus(
             501, "UNIMPLEMENTED", "unsupported_model", "Unsupported model"
         ),
