@@ -173,6 +173,13 @@ class PythonEngine {
     result["execute_seconds"] = histogram(stats.execute_ns, kSecondsBoundsNs, 1e-9);
     result["batch_rows"] = histogram(stats.batch_rows, count_bounds(), 1.0);
     result["batch_tokens"] = histogram(stats.batch_tokens, count_bounds(), 1.0);
+    result["requests_execute_ns"] = stats.requests_execute_ns;
+    result["last_execution_ns"] = stats.last_execution;
+    py::list batch_sizes;
+    for (const BatchSizeStats& size : stats.batch_sizes) {
+      batch_sizes.append(py::make_tuple(size.row_count, size.batches, size.execute_ns));
+    }
+    result["batch_sizes"] = batch_sizes;
     const MemoryStats memory = runner_of(model).memory();
     result["arena_bytes"] = memory.bytes_in_use;
     result["arena_bytes_peak"] = memory.bytes_peak;

@@ -19,10 +19,17 @@ namespace pelton {
 // after 2^32 - 1 requests in that slot.
 using Ticket = uint64_t;
 
+// Fits, with the ring's sequence number, into a cache line.
 struct Completion {
   Ticket ticket = 0;
   void* user = nullptr;  // as submitted
   Status status = {};  // ok: the wanted outputs are filled. Otherwise the outputs are unspecified.
+  // By the engine's clock. A request that did not run has 0 in all but `queued`.
+  Nanos queued = 0;          // when it was accepted
+  Nanos started = 0;         // its batch
+  Nanos ended = 0;           // its batch
+  int32_t batch_rows = 0;    // of the whole batch it ran in (2^31 - 1: or more)
+  int32_t batch_tokens = 0;  // likewise
 };
 
 // Where an engine puts completions. For every accepted request: one successful try_reserve() before

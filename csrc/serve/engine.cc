@@ -81,7 +81,8 @@ class Engine::Impl {
 
   Result<ModelId> add_model(std::shared_ptr<Runner> runner, const ModelLimits& limits);
   Status remove_model(ModelId id);
-  SubmitResult submit(const Submission& submission);
+  SubmitResult submit(const Submission& submission, Wake wake);
+  void wake() { core_.work.wake(); }
   bool cancel(Ticket ticket);
   bool drain(Nanos deadline);
   void close();
@@ -142,7 +143,7 @@ Status Engine::Impl::remove_model(ModelId id) {
   return Status();
 }
 
-SubmitResult Engine::Impl::submit(const Submission& submission) {
+SubmitResult Engine::Impl::submit(const Submission& submission, Wake wake) {
   const uint32_t index = index_of_model(submission.model);
   constexpr const char* kNoModel = "no such model in this engine";
   if (submission.model == 0 || index >= core_.model_count_max) {
@@ -163,7 +164,9 @@ SubmitResult Engine::Impl::submit(const Submission& submission) {
   const Nanos now = core_.clock.now();
   SubmitResult result = check(submission, *entry.model, now);
   if (result.ok()) result = enqueue(submission, entry, now);
-  if (!result.ok()) {
+  if (result.ok()) {
+    if (wake == Wake::kNow) core_.work.wake();
+  } else {
     const bool late = result.code() == StatusCode::kDeadlineExceeded;
     entry.model->count(late ? Outcome::kExpired : Outcome::kRejected);
     leave(entry);
@@ -229,7 +232,6 @@ SubmitResult Engine::Impl::enqueue(const Submission& submission, ModelEntry& ent
   // The slots are the ring's budget. From here on the request is the worker's, and may be over
   // before this returns.
   PELTON_CHECK(core_.arrivals.try_push(ticket));
-  core_.work.wake();
   return SubmitResult::accepted(ticket);
 }
 
@@ -285,6 +287,9 @@ Result<ModelStats> Engine::Impl::stats(ModelId id) {
   stats.execute_ns = model.execute_ns.snapshot();
   stats.batch_rows = model.batch_rows.snapshot();
   stats.batch_tokens = model.batch_tokens.snapshot();
+  stats.requests_execute_ns = counters[Model::kRequestsExecuteNs];
+  stats.last_execution = model.last_execution.load(std::memory_order_relaxed);
+  stats.batch_sizes = model.batch_sizes.snapshot();
   return stats;
 }
 
@@ -353,9 +358,13 @@ Status Engine::remove_model(ModelId model) {
   return impl_->remove_model(model);
 }
 
-SubmitResult Engine::submit(const Submission& submission) {
+SubmitResult Engine::submit(const Submission& submission, Wake wake) {
   if (impl_->is_dead()) return SubmitResult::refused(StatusCode::kUnavailable, kForked);
-  return impl_->submit(submission);
+  return impl_->submit(submission, wake);
+}
+
+void Engine::wake() {
+  if (!impl_->is_dead()) impl_->wake();
 }
 
 bool Engine::cancel(Ticket ticket) { return !impl_->is_dead() && impl_->cancel(ticket); }

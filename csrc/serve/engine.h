@@ -11,8 +11,8 @@
 // dead, all calls fail with kUnavailable and the destructor waits for nothing.
 //
 // Thread-safe: all methods, except the destructor. None may be called from Runner::run, but
-// submit() and cancel(). submit() never waits, and neither it nor the steady path of the worker
-// allocates.
+// submit(), wake() and cancel(). submit() never waits, and neither it nor the steady path of the
+// worker allocates.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +47,14 @@ struct Submission {
   RequestView request = {};  // what its spans and pointers name stays valid until the completion
   CompletionSink* sink = nullptr;  // see CompletionSink for how long it must live
   void* user = nullptr;            // comes back in the completion
+};
+
+// Whether submit() wakes the worker.
+enum class Wake : uint8_t {
+  kNow,
+  // The request is queued, but a worker that sleeps may leave it there until wake() is called: for
+  // an event loop, which submits many requests in a turn and wakes once, at its end.
+  kLater,
 };
 
 // What submit() answers; like a Result<Ticket>, but a refusal owns nothing, so that refusing
@@ -120,7 +128,10 @@ class Engine {
   // Refusals: kQueueFull (the model's rows, the engine's requests, or the sink), kNotFound,
   // kInvalidArgument (no sink, no rows or tokens, more rows than queue_rows_max), kDeadlineExceeded
   // (already past), kUnavailable (closed, draining, the model is being removed, or forked).
-  SubmitResult submit(const Submission& submission);
+  SubmitResult submit(const Submission& submission, Wake wake = Wake::kNow);
+  // Wakes the worker, if it sleeps, for what was submitted with Wake::kLater: one system call at
+  // most. May be called from Runner::run.
+  void wake();
   // True: the request completes as kCancelled, as soon as the batch that runs now is done; if that
   // is its own, its result is dropped. False: it is over, or never was.
   bool cancel(Ticket ticket);

@@ -40,11 +40,14 @@ struct Model {
   static constexpr size_t kBatches = kOutcomeCount;
   static constexpr size_t kRows = kOutcomeCount + 1;
   static constexpr size_t kTokens = kOutcomeCount + 2;
-  Counters<kOutcomeCount + 3> counters;
+  static constexpr size_t kRequestsExecuteNs = kOutcomeCount + 3;
+  Counters<kOutcomeCount + 4> counters;
   Histogram queue_ns;  // the histograms are written by the worker
   Histogram execute_ns;
   Histogram batch_rows;
   Histogram batch_tokens;
+  BatchSizeTable batch_sizes;            // likewise
+  std::atomic<Nanos> last_execution{0};  // likewise; relaxed: a figure, it orders nothing
 
   void count(Outcome outcome) { counters.add(static_cast<size_t>(outcome), 1); }
   // False: not within queue_rows_max.

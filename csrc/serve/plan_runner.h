@@ -23,8 +23,8 @@ class PlanRunner final : public Runner {
   static Result<std::shared_ptr<PlanRunner>> create(std::shared_ptr<const Plan> plan,
                                                     const Options& options);
 
-  // Executor::check(): to be asked before a request is submitted.
-  Status check(const RequestView& request) const { return executor_->check(request); }
+  // Executor::check()
+  Status check(const RequestView& request) const override { return executor_->check(request); }
   Status run(const BatchView& batch, Nanos) override { return executor_->run(batch); }
   const Plan& plan() const { return executor_->plan(); }
   MemoryStats memory() const { return allocator_->stats(); }

@@ -11,6 +11,9 @@ namespace pelton {
 class Runner {
  public:
   virtual ~Runner() = default;
+  // Whether run() may take this request: to be asked before it is submitted. Thread-safe, also
+  // while a batch runs.
+  virtual Status check(const RequestView&) const { return Status(); }
   // Runs the batch and fills every wanted output of every request. Called on an engine thread, one
   // batch at a time. A failed status fails every request of the batch. `deadline`: the latest of
   // the requests' deadlines.

@@ -14,6 +14,10 @@ uint64_t duration(Nanos from, Nanos to) {
   return static_cast<uint64_t>(std::max<Nanos>(to - from, 0));
 }
 
+int32_t saturated(int64_t count) {
+  return static_cast<int32_t>(std::min<int64_t>(count, std::numeric_limits<int32_t>::max()));
+}
+
 // The time that a batch must be expected to need when it is held back towards a deadline: half as
 // long again as the batches before it, and what a wake-up takes on a busy machine. Held to the last
 // moment it would often be too late.
@@ -219,21 +223,26 @@ void Worker::execute(ModelEntry& entry) {
     batch.token_count += slot.request.token_count;
     latest_deadline = std::max(latest_deadline, slot.deadline);
   }
-  const Nanos start = core_.clock.now();
+  Execution execution{.row_count = batch.row_count, .token_count = batch.token_count};
+  execution.started = core_.clock.now();
   const Status status = model.runner->run(batch, latest_deadline);
-  const Nanos end = core_.clock.now();
+  execution.ended = core_.clock.now();
+  const uint64_t run_ns = duration(execution.started, execution.ended);
 
-  model.time_estimate.add(batch.token_count, end - start);
+  model.time_estimate.add(batch.token_count, static_cast<Nanos>(run_ns));
   model.counters.add(Model::kBatches, 1);
   model.counters.add(Model::kRows, static_cast<uint64_t>(batch.row_count));
   model.counters.add(Model::kTokens, static_cast<uint64_t>(batch.token_count));
-  model.execute_ns.record(duration(start, end));
+  model.counters.add(Model::kRequestsExecuteNs, run_ns * picked_.size());
+  model.execute_ns.record(run_ns);
   model.batch_rows.record(static_cast<uint64_t>(batch.row_count));
   model.batch_tokens.record(static_cast<uint64_t>(batch.token_count));
+  model.batch_sizes.record(batch.row_count, run_ns);
+  model.last_execution.store(execution.ended, std::memory_order_relaxed);
   const Outcome outcome = status.ok() ? Outcome::kOk : Outcome::kError;
   for (const uint32_t index : picked_) {
-    model.queue_ns.record(duration(core_.slots[index].arrival, start));
-    complete(index, outcome, status);
+    model.queue_ns.record(duration(core_.slots[index].arrival, execution.started));
+    complete(index, outcome, status, execution);
   }
 }
 
@@ -248,7 +257,7 @@ void Worker::drop(uint32_t index, Outcome outcome, Status status) {
   complete(index, outcome, std::move(status));
 }
 
-void Worker::complete(uint32_t index, Outcome outcome, Status status) {
+void Worker::complete(uint32_t index, Outcome outcome, Status status, const Execution& execution) {
   RequestSlot& slot = core_.slots[index];
   if (!slot.state.finish(slot.generation)) {
     outcome = Outcome::kCancelled;
@@ -257,7 +266,14 @@ void Worker::complete(uint32_t index, Outcome outcome, Status status) {
   slot.entry->model->count(outcome);
   ++slot.entry->over_count;
   CompletionSink* const sink = slot.sink;
-  Completion completion{make_ticket(slot.generation, index), slot.user, std::move(status)};
+  Completion completion{.ticket = make_ticket(slot.generation, index),
+                        .user = slot.user,
+                        .status = std::move(status),
+                        .queued = slot.arrival,
+                        .started = execution.started,
+                        .ended = execution.ended,
+                        .batch_rows = saturated(execution.row_count),
+                        .batch_tokens = saturated(execution.token_count)};
   // First the slot: whoever sees the completion finds room for the next request.
   core_.free_slots.push(index);
   sink->push(std::move(completion));

@@ -10,6 +10,14 @@
 
 namespace pelton {
 
+// What a completion says of the batch that its request ran in.
+struct Execution {
+  Nanos started = 0;
+  Nanos ended = 0;
+  int64_t row_count = 0;
+  int64_t token_count = 0;
+};
+
 // Not thread-safe: run() is the thread.
 class Worker {
  public:
@@ -39,7 +47,7 @@ class Worker {
   // Takes a request out of its pending set and completes it without running it.
   void drop(uint32_t index, Outcome outcome, Status status);
   // Ends a claimed or cancelled request: gives its slot back and pushes its completion.
-  void complete(uint32_t index, Outcome outcome, Status status);
+  void complete(uint32_t index, Outcome outcome, Status status, const Execution& execution = {});
   // Announces the completions pushed since the last time; only then the requests leave their gates.
   void flush();
   void flush_sinks();

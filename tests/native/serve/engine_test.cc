@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <memory>
 #include <thread>
@@ -441,6 +442,75 @@ TEST(engine_counts_what_it_does) {
   EXPECT_EQ(stats.execute_ns.sum, 1500);
   EXPECT_EQ(stats.batch_rows.sum, 4);
   EXPECT_EQ(stats.batch_tokens.quantile(1), 10);
+  EXPECT_EQ(stats.requests_execute_ns, 1000 + 2 * 500);
+  EXPECT_EQ(stats.last_execution, clock.now());
+  ASSERT(stats.batch_sizes.size() == 2);
+  EXPECT_EQ(stats.batch_sizes[0].row_count, 1);
+  EXPECT_EQ(stats.batch_sizes[0].execute_ns, 1000);
+  EXPECT_EQ(stats.batch_sizes[1].row_count, 3);
+  EXPECT_EQ(stats.batch_sizes[1].batches, 1);
+  EXPECT_EQ(stats.batch_sizes[1].execute_ns, 500);
+  // Each completion tells what ran.
+  EXPECT_EQ(b.completion.queued, kSecond);
+  EXPECT_EQ(b.completion.started, kSecond + 1000);
+  EXPECT_EQ(b.completion.ended, kSecond + 1500);
+  EXPECT_EQ(b.completion.batch_rows, 3);
+  EXPECT_EQ(b.completion.batch_tokens, 10);
+}
+
+TEST(engine_tells_of_a_request_that_did_not_run_when_it_was_queued) {
+  FakeClock clock;
+  Stepped stepped({}, {.clock = &clock});
+  Call late(1);
+  ASSERT(late.submit(stepped.engine, stepped.model, 0, clock.now() + 10).ok());
+  clock.advance(10);
+  stepped.runner->release_all();
+  EXPECT(late.wait() == StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(late.completion.queued, kSecond);
+  EXPECT_EQ(late.completion.started, 0);
+  EXPECT_EQ(late.completion.ended, 0);
+  EXPECT_EQ(late.completion.batch_rows, 0);
+  EXPECT(stepped.blocker.wait() == StatusCode::kOk);
+}
+
+TEST(batch_size_table_counts_the_first_sizes_apart_and_the_rest_together) {
+  BatchSizeTable table;
+  const auto sizes = static_cast<int64_t>(BatchSizeTable::kSizesMax);
+  // All in the same home cell.
+  for (int64_t i = 1; i <= sizes + 2; ++i) table.record(i * sizes, static_cast<uint64_t>(i));
+  table.record(sizes, 5);
+  const std::vector<BatchSizeStats> stats = table.snapshot();
+  ASSERT(stats.size() == BatchSizeTable::kSizesMax + 1);
+  EXPECT_EQ(stats[0].row_count, 0);
+  EXPECT_EQ(stats[0].batches, 2);
+  EXPECT_EQ(stats[0].execute_ns, 2 * sizes + 3);
+  EXPECT_EQ(stats[1].row_count, sizes);
+  EXPECT_EQ(stats[1].batches, 2);
+  EXPECT_EQ(stats[1].execute_ns, 6);
+  EXPECT_EQ(stats.back().row_count, sizes * sizes);
+}
+
+TEST(engine_runs_many_submissions_after_one_wake) {
+  Engine engine({.spin_ns_max = 0});
+  const auto runner = std::make_shared<SteppedRunner>();
+  runner->release_all();
+  const ModelId model = engine.add_model(runner, {}).value();
+  std::array<Call, 8> calls;
+  for (int round = 0; round < 20; ++round) {
+    for (Call& call : calls) EXPECT(call.submit(engine, model, 0, kNoDeadline, Wake::kLater).ok());
+    engine.wake();
+    engine.wake();  // changes nothing
+    for (Call& call : calls) EXPECT(call.wait() == StatusCode::kOk);
+  }
+}
+
+TEST(engine_runs_what_was_submitted_without_a_wake_when_it_drains) {
+  Engine engine({.spin_ns_max = 0});
+  const ModelId model = engine.add_model(std::make_shared<AddOneRunner>(), {}).value();
+  Call call;
+  EXPECT(call.submit(engine, model, 0, kNoDeadline, Wake::kLater).ok());
+  EXPECT(engine.drain(MonotonicClock().now() + kPatienceNs));
+  EXPECT(call.wait() == StatusCode::kOk);
 }
 
 TEST(engine_sleeps_when_idle) {

@@ -167,14 +167,15 @@ struct Call {
   explicit Call(float first = 0, int64_t row_count = 1, int64_t tokens_per_row = 1)
       : request(first, row_count, tokens_per_row) {}
 
-  SubmitResult submit(Engine& engine, ModelId model, int priority = 0,
-                      Nanos deadline = kNoDeadline) {
+  SubmitResult submit(Engine& engine, ModelId model, int priority = 0, Nanos deadline = kNoDeadline,
+                      Wake wake = Wake::kNow) {
     const SubmitResult result = engine.submit({.model = model,
                                                .priority = priority,
                                                .deadline = deadline,
                                                .request = request.view(),
                                                .sink = &waiter,
-                                               .user = this});
+                                               .user = this},
+                                              wake);
     if (result.ok()) ticket = result.value();
     return result;
   }
