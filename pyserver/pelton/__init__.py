@@ -13,12 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pelton.errors import (
+    AlreadyExists,
     BadResponse,
     Cancelled,
     CorruptPlan,
     DeadlineExceeded,
     Error,
     ExpectationFailed,
+    Forbidden,
     HeadersTooLarge,
     Internal,
     InvalidInput,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from pelton.model import Model, load
 
 __all__ = [
+    "AlreadyExists",
     "AsyncClient",
     "BadResponse",
     "Cancelled",
@@ -54,6 +57,7 @@ __all__ = [
     "DeadlineExceeded",
     "Error",
     "ExpectationFailed",
+    "Forbidden",
     "HeadersTooLarge",
     "Internal",
     "InvalidInput",

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 __all__ = [
     "STATUSES",
+    "AlreadyExists",
     "BadResponse",
     "Cancelled",
     "CorruptPlan",
@@ -25,6 +26,7 @@ __all__ = [
     "Error",
     "ErrorStatus",
     "ExpectationFailed",
+    "Forbidden",
     "HeadersTooLarge",
     "Internal",
     "InvalidInput",
@@ -128,6 +130,10 @@ class InvalidSettings(Error):
     """A setting, flag or key of a settings file is unknown or out of range."""
 
 
+class Forbidden(Error):
+    """Who asks may not do this."""
+
+
 class ModelNotFound(Error):
     """No model, or no version of it, has this name."""
 
@@ -142,6 +148,10 @@ class MethodNotAllowed(Error):
 
 class NotAcceptable(Error):
     """No format that the request accepts can carry the answer."""
+
+
+class AlreadyExists(Error):
+    """The name is taken."""
 
 
 class RequestTimeout(Error):
@@ -228,6 +238,7 @@ STATUSES: Final[Mapping[type[Error], ErrorStatus]] = MappingProxyType(
         InvalidSettings: ErrorStatus(
             400, "FAILED_PRECONDITION", "invalid_settings", "Bad settings"
         ),
+        Forbidden: ErrorStatus(403, "PERMISSION_DENIED", "forbidden", "Forbidden"),
         ModelNotFound: ErrorStatus(404, "NOT_FOUND", "model_not_found", "Model not found"),
         RouteNotFound: ErrorStatus(404, "NOT_FOUND", "route_not_found", "Not Found"),
         MethodNotAllowed: ErrorStatus(
@@ -237,6 +248,7 @@ STATUSES: Final[Mapping[type[Error], ErrorStatus]] = MappingProxyType(
         RequestTimeout: ErrorStatus(
             408, "DEADLINE_EXCEEDED", "request_timeout", "Request not received in time"
         ),
+        AlreadyExists: ErrorStatus(409, "ALREADY_EXISTS", "already_exists", "Already exists"),
         PayloadTooLarge: ErrorStatus(
             413, "INVALID_ARGUMENT", "payload_too_large", "Payload too large"
         ),

@@ -152,6 +152,14 @@ _KEYS: Final = (
         choices=("debug", "info", "warning", "error"),
     ),
     Key("body_bytes_max", "int", "largest request body", 1, 1 << 40),
+    Key(
+        "compress_bytes_min",
+        "int",
+        "answers from this size on are compressed on request",
+        0,
+        1 << 40,
+    ),
+    Key("shared_memory", "choice", "tensors in memory of this host", choices=("off", "on")),
     Key("text_bytes_max", "int", "longest text, in UTF-8, before it is tokenized", 1, 1 << 30),
     Key("queue_requests_max", "int", "most requests that may wait in the engine", 1, 1 << 20),
     Key("queue_rows_max", "int", "most rows of one model that may wait", 1, 1 << 24),
@@ -195,6 +203,8 @@ class Settings:
     log_format: str = "text"
     log_level: str = "info"
     body_bytes_max: int = 64 << 20
+    compress_bytes_min: int = 16 << 10
+    shared_memory: str = "off"
     text_bytes_max: int = 256 << 10
     queue_requests_max: int = 4096
     queue_rows_max: int = 16384

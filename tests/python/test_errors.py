@@ -70,10 +70,12 @@ def test_codes_are_slugs_and_differ() -> None:
     ("leaf", "http", "grpc"),
     [
         (errors.InvalidInput, 400, "INVALID_ARGUMENT"),
+        (errors.Forbidden, 403, "PERMISSION_DENIED"),
         (errors.ModelNotFound, 404, "NOT_FOUND"),
         (errors.RouteNotFound, 404, "NOT_FOUND"),
         (errors.MethodNotAllowed, 405, "UNIMPLEMENTED"),
         (errors.NotAcceptable, 406, "INVALID_ARGUMENT"),
+        (errors.AlreadyExists, 409, "ALREADY_EXISTS"),
         (errors.PayloadTooLarge, 413, "INVALID_ARGUMENT"),
         (errors.UriTooLong, 414, "INVALID_ARGUMENT"),
         (errors.UnsupportedMediaType, 415, "UNIMPLEMENTED"),
