@@ -15,6 +15,7 @@ from typing import Literal
 from pelton._specs import TensorSpec
 from pelton.codec import oip_binary, oip_json
 from pelton.codec._checks import check_body_size
+from pelton.codec._oip import OutputForm
 from pelton.codec.negotiate import (
     MSGPACK_TYPES,
     AnswerFormat,
@@ -30,6 +31,8 @@ from pelton.codec.types import (
     InferRequest,
     InferResponse,
     RequestedOutput,
+    SharedInput,
+    SharedMemory,
     Tensor,
 )
 from pelton.errors import Error, to_body
@@ -42,6 +45,8 @@ __all__ = [
     "InferResponse",
     "RequestFormat",
     "RequestedOutput",
+    "SharedInput",
+    "SharedMemory",
     "Tensor",
     "TensorSpec",
     "answer_format",
@@ -89,25 +94,28 @@ def encode_infer(
     """
     chosen = _choose_outputs(response, request)
     outputs = tuple(tensor for tensor, _ in chosen)
+    memory = {tensor.name: form for tensor, form in chosen if isinstance(form, SharedMemory)}
     response = replace(response, id=request.id, outputs=outputs)
     null = request.non_finite_null
     match answer.kind:
         case "msgpack":
             from pelton.codec import msgpack
 
-            return msgpack.encode_response(response, answer.media_type)
+            return msgpack.encode_response(response, answer.media_type, memory)
         case "json":
-            return oip_json.encode_response(response, non_finite_null=null)
+            chosen = [(tensor, memory.get(tensor.name, False)) for tensor in outputs]
         case "binary":
-            chosen = [(tensor, True) for tensor in outputs]
+            chosen = [(tensor, memory.get(tensor.name, True)) for tensor in outputs]
     return oip_binary.encode_response(response, chosen, non_finite_null=null)
 
 
-def _choose_outputs(response: InferResponse, request: InferRequest) -> list[tuple[Tensor, bool]]:
+def _choose_outputs(
+    response: InferResponse, request: InferRequest
+) -> list[tuple[Tensor, OutputForm]]:
     if request.outputs is None:
         return [(tensor, request.binary_output_default) for tensor in response.outputs]
     by_name = {tensor.name: tensor for tensor in response.outputs}
-    return [(by_name[output.name], output.binary) for output in request.outputs]
+    return [(by_name[output.name], output.memory or output.binary) for output in request.outputs]
 
 
 def encode_error(

@@ -26,8 +26,11 @@ from pelton.codec._json import Document
 from pelton.codec._numbers import from_elements, read_elements, to_values
 from pelton.codec._raw import raw_bytes, view_raw
 from pelton.codec._request import (
+    memory_parameters,
+    output_parameters,
     own_parameters,
     read_id,
+    read_memory,
     read_options,
     read_outputs,
     read_tensor_parameters,
@@ -37,6 +40,8 @@ from pelton.codec.types import (
     DecodeLimits,
     InferRequest,
     InferResponse,
+    SharedInput,
+    SharedMemory,
     Tensor,
 )
 from pelton.errors import InvalidInput
@@ -44,6 +49,7 @@ from pelton.errors import InvalidInput
 __all__ = [
     "LENGTH_HEADER",
     "BinarySection",
+    "OutputForm",
     "read_request",
     "read_response",
     "request_head",
@@ -51,6 +57,9 @@ __all__ = [
 ]
 
 LENGTH_HEADER: Final = "Inference-Header-Content-Length"
+
+#: How a tensor is written: raw or not, or as the name of the memory that its bytes were put into.
+OutputForm = bool | SharedMemory
 
 
 class BinarySection:
@@ -94,11 +103,13 @@ def read_request(
     document: Document, section: BinarySection | None, limits: DecodeLimits
 ) -> InferRequest:
     root = read_map(document.value, Where(""))
-    inputs = _TensorReader(document, section, limits).read_all(root.get("inputs"), "inputs")
-    if not inputs:
+    reader = _TensorReader(document, section, limits)
+    inputs = reader.read_all(root.get("inputs"), "inputs")
+    if not inputs and not reader.shared:
         raise Where("inputs").bad("at least one input", "an empty array")
     return InferRequest(
         inputs=inputs,
+        shared_inputs=tuple(reader.shared),
         outputs=read_outputs(root.get("outputs"), limits),
         id=read_id(root.get("id"), limits),
         **read_options(root.get("parameters"), limits),
@@ -109,7 +120,13 @@ def read_response(
     document: Document, section: BinarySection | None, limits: DecodeLimits
 ) -> InferResponse:
     root = read_map(document.value, Where(""))
-    outputs = _TensorReader(document, section, limits).read_all(root.get("outputs"), "outputs")
+    reader = _TensorReader(document, section, limits)
+    outputs = reader.read_all(root.get("outputs"), "outputs")
+    if reader.shared:
+        raise InvalidInput(
+            "outputs: the data is in shared memory, which is not read here",
+            tensor=reader.shared[0].name,
+        )
     version = root.get("model_version")
     return InferResponse(
         model_name=read_text(root.get("model_name"), Where("model_name"), limits.string_bytes_max),
@@ -123,7 +140,8 @@ def read_response(
 
 
 class _TensorReader:
-    """Reads a list of tensors, whose data is in the document or in the binary section."""
+    """Reads a list of tensors, whose data is in the document or in the binary section; those whose
+    data is in neither go to `shared`."""
 
     def __init__(
         self, document: Document, section: BinarySection | None, limits: DecodeLimits
@@ -131,19 +149,23 @@ class _TensorReader:
         self._document = document
         self._section = section
         self._limits = limits
+        self.shared: list[SharedInput] = []
 
     def read_all(self, value: Any, field: str) -> tuple[Tensor, ...]:
         items = read_list(value, Where(field), self._limits.tensors_max)
         alone = len(items) == 1
-        tensors = tuple(
-            self._read(item, Where(f"{field}[{index}]"), alone=alone)
-            for index, item in enumerate(items)
-        )
+        tensors = []
+        for index, item in enumerate(items):
+            tensor = self._read(item, Where(f"{field}[{index}]"), alone=alone)
+            if isinstance(tensor, SharedInput):
+                self.shared.append(tensor)
+            else:
+                tensors.append(tensor)
         if self._section is not None:
             self._section.finish()
-        return tensors
+        return tuple(tensors)
 
-    def _read(self, value: Any, where: Where, *, alone: bool) -> Tensor:
+    def _read(self, value: Any, where: Where, *, alone: bool) -> Tensor | SharedInput:
         members = read_map(value, where)
         name = read_name(members.get("name"), where.at("name"), self._limits)
         where = where.named(name)
@@ -151,7 +173,14 @@ class _TensorReader:
         place = where.at("shape")
         shape = read_shape(members.get("shape"), place, self._limits)
         count = element_count(shape, place, self._limits)
-        size = self._binary_size(members, where, alone=alone)
+        place = where.at("parameters")
+        parameters = read_tensor_parameters(members.get("parameters"), place, self._limits)
+        memory = read_memory(parameters, place, self._limits)
+        if memory is not None:
+            if members.get("data") is not None or "binary_data_size" in parameters:
+                raise place.refused("a tensor in shared memory has no other data")
+            return SharedInput(name, datatype.name, shape, memory)
+        size = self._binary_size(members, parameters, where, alone=alone)
         if size is None:
             data = self._from_json(members.get("data"), datatype, shape, where.at("data"))
         else:
@@ -162,16 +191,16 @@ class _TensorReader:
             data = view_raw(raw, datatype, shape, count, place, offset)
         return Tensor(name, datatype.name, shape, data)
 
-    def _binary_size(self, members: dict[str, Any], where: Where, *, alone: bool) -> int | None:
+    def _binary_size(
+        self, members: dict[str, Any], parameters: dict[str, Any], where: Where, *, alone: bool
+    ) -> int | None:
         """The bytes of the binary section that are this tensor's, None where its data is JSON."""
-        place = where.at("parameters")
-        parameters = read_tensor_parameters(members.get("parameters"), place, self._limits)
         if "binary_data_size" not in parameters:
             # OpenVINO Model Server's rule: a single tensor may leave its size to be inferred.
             if alone and self._section is not None and members.get("data") is None:
                 return self._section.remaining
             return None
-        place = place.at("binary_data_size")
+        place = where.at("parameters").at("binary_data_size")
         size = read_integer(parameters["binary_data_size"], place, 0, 2**63 - 1)
         if members.get("data") is not None:
             raise place.refused("a tensor has either data or binary_data_size, not both")
@@ -205,17 +234,26 @@ def request_head(request: InferRequest, binary: bool) -> tuple[dict[str, Any], l
         head["id"] = request.id
     if parameters := own_parameters(request):
         head["parameters"] = parameters
-    head["inputs"], chunks = _write_tensors((tensor, binary) for tensor in request.inputs)
+    head["inputs"], chunks = _write_tensors([(tensor, binary) for tensor in request.inputs])
+    head["inputs"] += [
+        {
+            "name": tensor.name,
+            "shape": [*tensor.shape],
+            "datatype": tensor.datatype,
+            "parameters": memory_parameters(tensor.memory),
+        }
+        for tensor in request.shared_inputs
+    ]
     if request.outputs is not None:
         head["outputs"] = [
-            {"name": output.name, "parameters": {"binary_data": output.binary}}
+            {"name": output.name, "parameters": output_parameters(output)}
             for output in request.outputs
         ]
     return head, chunks
 
 
 def response_head(
-    response: InferResponse, outputs: Iterable[tuple[Tensor, bool]], *, non_finite_null: bool
+    response: InferResponse, outputs: Iterable[tuple[Tensor, OutputForm]], *, non_finite_null: bool
 ) -> tuple[dict[str, Any], list[Any]]:
     """The JSON part of an answer and the raw chunks behind it, for outputs and their form."""
     head: dict[str, Any] = {
@@ -231,17 +269,19 @@ def response_head(
 
 
 def _write_tensors(
-    tensors: Iterable[tuple[Tensor, bool]], *, non_finite_null: bool = False
+    tensors: Iterable[tuple[Tensor, OutputForm]], *, non_finite_null: bool = False
 ) -> tuple[list[dict[str, Any]], list[bytes | memoryview]]:
     written: list[dict[str, Any]] = []
     chunks: list[bytes | memoryview] = []
-    for tensor, binary in tensors:
+    for tensor, form in tensors:
         members: dict[str, Any] = {
             "name": tensor.name,
             "shape": [*tensor.shape],
             "datatype": tensor.datatype,
         }
-        if binary:
+        if isinstance(form, SharedMemory):
+            members["parameters"] = memory_parameters(form)
+        elif form:
             raw = raw_bytes(tensor)
             members["parameters"] = {"binary_data_size": len(raw)}
             if len(raw):

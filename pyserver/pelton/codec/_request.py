@@ -23,20 +23,25 @@ from pelton.codec.types import (
     InferRequest,
     ParameterValue,
     RequestedOutput,
+    SharedMemory,
 )
 from pelton.errors import InvalidInput
 
 __all__ = [
     "Options",
+    "memory_parameters",
     "only_input",
+    "output_parameters",
     "own_parameters",
     "read_id",
+    "read_memory",
     "read_options",
     "read_outputs",
     "read_tensor_parameters",
 ]
 
 _INT64_MAX: Final = 2**63 - 1
+_INT32_MAX: Final = 2**31 - 1
 _UINT64_MAX: Final = 2**64 - 1
 _RESERVED_PREFIX: Final = "triton_"
 _SHARED_MEMORY: Final = (
@@ -125,19 +130,32 @@ def _refuse_sequence(parameters: dict[str, Any], where: Where) -> None:
 
 
 def read_tensor_parameters(value: Any, where: Where, limits: DecodeLimits) -> dict[str, Any]:
-    """The parameters of one input or output, with those refused that name memory of this host.
-
-    Unknown ones are ignored whatever their type.
-    """
+    """The parameters of one input or output. Unknown ones are ignored whatever their type."""
     if value is None:
         return {}
     parameters = read_map(value, where)
     if len(parameters) > limits.parameters_max:
         raise where.bad(f"at most {limits.parameters_max} parameters", str(len(parameters)))
-    for name in _SHARED_MEMORY:
-        if name in parameters:
-            raise where.at(name).refused("shared memory is not supported; send the data")
     return parameters
+
+
+def read_memory(
+    parameters: dict[str, Any], where: Where, limits: DecodeLimits
+) -> SharedMemory | None:
+    """Where a tensor's bytes lie in shared memory, by its parameters; None: they do not."""
+    if not any(name in parameters for name in _SHARED_MEMORY):
+        return None
+    region, size, offset = (where.at(name) for name in _SHARED_MEMORY)
+    name = read_name(parameters.get(_SHARED_MEMORY[0]), region, limits)
+    byte_size = read_integer(parameters.get(_SHARED_MEMORY[1]), size, 0, _INT64_MAX)
+    start = read_integer(parameters.get(_SHARED_MEMORY[2], 0), offset, 0, _INT64_MAX - byte_size)
+    return SharedMemory(name, byte_size, start)
+
+
+def memory_parameters(memory: SharedMemory) -> dict[str, str | int]:
+    """The inverse of `read_memory`."""
+    values = (memory.region, memory.byte_size, memory.offset)
+    return dict(zip(_SHARED_MEMORY, values, strict=True))
 
 
 def read_outputs(value: Any, limits: DecodeLimits) -> tuple[RequestedOutput, ...] | None:
@@ -152,13 +170,26 @@ def read_outputs(value: Any, limits: DecodeLimits) -> tuple[RequestedOutput, ...
         name = read_name(output.get("name"), place.at("name"), limits)
         place = place.named(name).at("parameters")
         parameters = read_tensor_parameters(output.get("parameters"), place, limits)
-        if "classification" in parameters:
-            raise place.at("classification").refused("classification is not supported")
         binary = parameters.get("binary_data", False)
         if not isinstance(binary, bool):
             raise place.at("binary_data").bad("true or false", describe(binary))
-        outputs.append(RequestedOutput(name, binary))
+        classes = parameters.get("classification", 0)
+        classes = read_integer(classes, place.at("classification"), 0, _INT32_MAX)
+        memory = read_memory(parameters, place, limits)
+        if classes and memory is not None:
+            raise place.at("classification").refused("it cannot be put into shared memory")
+        outputs.append(RequestedOutput(name, binary, classes, memory))
     return tuple(outputs) or None
+
+
+def output_parameters(output: RequestedOutput) -> dict[str, Any]:
+    """What a client writes of an output that it names."""
+    parameters: dict[str, Any] = {"binary_data": output.binary}
+    if output.classification:
+        parameters["classification"] = output.classification
+    if output.memory is not None:
+        parameters |= memory_parameters(output.memory)
+    return parameters
 
 
 def only_input(specs: Sequence[TensorSpec] | None, what: str) -> TensorSpec:

@@ -16,7 +16,8 @@ alone. Pickled arrays (msgpack-numpy's kind "O") are refused unread.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
@@ -39,6 +40,7 @@ from pelton.codec._msgpack import Blob, parse_msgpack
 from pelton.codec._numbers import from_elements, read_elements
 from pelton.codec._raw import as_memory, deduce_shape, view_raw
 from pelton.codec._request import (
+    memory_parameters,
     only_input,
     own_parameters,
     read_id,
@@ -52,6 +54,7 @@ from pelton.codec.types import (
     EncodedBody,
     InferRequest,
     InferResponse,
+    SharedMemory,
     Tensor,
 )
 
@@ -74,6 +77,8 @@ _NUMPY_TYPES: Final = {
     if datatype.name not in ("BF16", "BYTES")
 }
 _NUMBERS_BY_CODE: Final = {datatype.number: datatype for datatype in DATATYPES.values()}
+
+_NO_MEMORY: Final[Mapping[str, SharedMemory]] = MappingProxyType({})
 
 _Data = npt.NDArray[Any] | list[bytes]
 
@@ -272,8 +277,13 @@ def encode_request(request: InferRequest) -> EncodedBody:
     return _assemble(members, "inputs", request.inputs)
 
 
-def encode_response(response: InferResponse, media_type: str = CONTENT_TYPE) -> EncodedBody:
-    """Encode with each output's data as one `bin` (BYTES: as an array of `bin`)."""
+def encode_response(
+    response: InferResponse,
+    media_type: str = CONTENT_TYPE,
+    memory: Mapping[str, SharedMemory] = _NO_MEMORY,
+) -> EncodedBody:
+    """Encode with each output's data as one `bin` (BYTES: as an array of `bin`); those in `memory`,
+    by name, with the place of their data only."""
     members: dict[str, Any] = {
         "model_name": response.model_name,
         "model_version": response.model_version,
@@ -282,7 +292,7 @@ def encode_response(response: InferResponse, media_type: str = CONTENT_TYPE) -> 
         members["id"] = response.id
     if response.parameters:
         members["parameters"] = dict(response.parameters)
-    return _assemble(members, "outputs", response.outputs, media_type)
+    return _assemble(members, "outputs", response.outputs, media_type, memory)
 
 
 def encode_map(members: dict[str, Any]) -> bytes:
@@ -296,6 +306,7 @@ def _assemble(
     field: str,
     tensors: Iterable[Tensor],
     media_type: str = CONTENT_TYPE,
+    memory: Mapping[str, SharedMemory] = _NO_MEMORY,
 ) -> EncodedBody:
     """A map whose last member is the list of tensors, with their data as chunks of their own."""
     tensors = tuple(tensors)
@@ -310,6 +321,10 @@ def _assemble(
         head = {"name": tensor.name, "datatype": tensor.datatype, "shape": [*tensor.shape]}
         for name, value in head.items():
             pieces += [packer.pack(name), packer.pack(value)]
+        place = memory.get(tensor.name)
+        if place is not None:
+            pieces += [packer.pack("parameters"), packer.pack(memory_parameters(place))]
+            continue
         pieces.append(packer.pack("data"))
         if isinstance(tensor.data, list):
             pieces.append(packer.pack(tensor.data))

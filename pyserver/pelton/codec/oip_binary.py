@@ -15,6 +15,7 @@ from pelton.codec._json import Document, dump_json, parse_json
 from pelton.codec._oip import (
     LENGTH_HEADER,
     BinarySection,
+    OutputForm,
     read_request,
     read_response,
     request_head,
@@ -122,11 +123,11 @@ def encode_request(request: InferRequest) -> EncodedBody:
 
 def encode_response(
     response: InferResponse,
-    outputs: Iterable[tuple[Tensor, bool]],
+    outputs: Iterable[tuple[Tensor, OutputForm]],
     *,
     non_finite_null: bool = False,
 ) -> EncodedBody:
-    """Encode `outputs`, each with whether it goes raw. Without any raw byte the body is plain JSON,
+    """Encode `outputs`, each with how it goes. Without any raw byte the body is plain JSON,
     as Triton does it: clients take a raw output of size 0 from the head alone."""
     head, chunks = response_head(response, outputs, non_finite_null=non_finite_null)
     return _assemble(dump_json(head), chunks)

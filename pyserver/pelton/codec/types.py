@@ -26,6 +26,8 @@ __all__ = [
     "InferResponse",
     "ParameterValue",
     "RequestedOutput",
+    "SharedInput",
+    "SharedMemory",
     "Tensor",
     "bf16_to_f32",
     "datatype_of",
@@ -152,17 +154,44 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedMemory:
+    """A piece of a region that a client of this host has registered: a tensor's raw bytes lie
+    there, not in the body."""
+
+    region: str
+    byte_size: int
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SharedInput:
+    """An input whose data lies in shared memory; `codec.memory` makes a `Tensor` of it."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    memory: SharedMemory
+
+
+@dataclass(frozen=True, slots=True)
 class RequestedOutput:
-    """An output that the caller named; `binary` asks for raw bytes instead of JSON numbers."""
+    """An output that the caller named.
+
+    `binary` asks for raw bytes instead of JSON numbers; `classification` for the so many largest
+    values with their places (0: the values themselves); `memory` says where to put the data.
+    """
 
     name: str
     binary: bool = False
+    classification: int = 0
+    memory: SharedMemory | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class InferRequest:
     """An inference request, decoded and checked for form, not yet against a model's contract.
 
+    - `shared_inputs` are the inputs whose data is not in the body; the others are `inputs`.
     - `outputs` is None where the caller wants all of them; `binary_output_default` then says in
       which form.
     - `parameters` holds the caller's own parameters; those with a meaning are fields of their own.
@@ -174,6 +203,7 @@ class InferRequest:
     """
 
     inputs: tuple[Tensor, ...]
+    shared_inputs: tuple[SharedInput, ...] = ()
     outputs: tuple[RequestedOutput, ...] | None = None
     id: str | None = None
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)

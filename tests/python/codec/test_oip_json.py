@@ -177,13 +177,13 @@ def test_sixty_four_bits_survive_exactly() -> None:
         ),
         (
             {"data": None, "parameters": {"shared_memory_region": "r"}},
-            "inputs[0].parameters.shared_memory_region",
-            "shared memory is not supported",
+            "inputs[0].parameters.shared_memory_byte_size",
+            "an integer from 0 to 9223372036854775807, got null or nothing",
         ),
         (
             {"parameters": {"shared_memory_offset": 0}},
-            "inputs[0].parameters.shared_memory_offset",
-            "shared memory is not supported",
+            "inputs[0].parameters.shared_memory_region",
+            "expected a string, got null or nothing",
         ),
     ],
 )
@@ -225,14 +225,14 @@ def test_1e999_is_out_of_range_and_not_an_infinity() -> None:
             "expected true or false, got the number 1",
         ),
         (
-            {**request(), "outputs": [{"name": "y", "parameters": {"classification": 3}}]},
+            {**request(), "outputs": [{"name": "y", "parameters": {"classification": -1}}]},
             "outputs[0].parameters.classification",
-            "classification is not supported",
+            "expected an integer from 0 to 2147483647, got the number -1",
         ),
         (
             {**request(), "outputs": [{"name": "y", "parameters": {"shared_memory_region": "r"}}]},
-            "outputs[0].parameters.shared_memory_region",
-            "shared memory is not supported",
+            "outputs[0].parameters.shared_memory_byte_size",
+            "expected an integer from 0",
         ),
     ],
 )
