@@ -51,7 +51,4 @@ ProblemPtr decode_embeddings(std::optional<std::string_view> content_type,
 void encode_embeddings(std::span<const float> vectors, int64_t row_count, std::string_view model,
                        int64_t token_count, bool base64, std::string& out);
 
-// Standard alphabet with padding (RFC 4648, section 4); appends.
-void append_base64(std::span<const std::byte> bytes, std::string& out);
-
 }  // namespace pelton

@@ -1,6 +1,7 @@
 // Problems as bodies: the problem document of RFC 9457 with a string member `error` (JSON or
-// msgpack), OpenAI's shape under /v1, TEI's for /embed. The oracles are to_body() of
-// pyserver/pelton/errors.py, encode_error() and encode_openai_error() of pyserver/pelton/codec.
+// msgpack), OpenAI's shape under /v1, that of Hugging Face's text-embeddings-inference (TEI) for
+// /embed. The oracles are to_body() of pyserver/pelton/errors.py, encode_error() and
+// encode_openai_error() of pyserver/pelton/codec.
 #pragma once
 
 #include <optional>
@@ -19,7 +20,11 @@ struct ErrorContext {
   std::string_view request_id;
   std::optional<std::string_view> content_type;  // of the request
   std::optional<std::string_view> accept;
+  std::optional<std::string_view> inference_header_content_length;
 };
+
+// The shape that the clients of a path read.
+ErrorShape error_shape(std::string_view path);
 
 // Appends the body to `out` and returns its Content-Type (static).
 std::string_view encode_error(const Problem& problem, const ErrorContext& context,
