@@ -50,23 +50,28 @@ struct BoundRequest {
   std::vector<int> outputs;              // wanted ones: indices into the contract's outputs
   int64_t truncated = 0;                 // texts that were cut
 
+  // Keeps memory for the next request, at most 64 KiB of each vector.
   void clear();
 };
 
 // Binds a decoded inference request: names, datatypes, shapes, finite values, ids, masks, wanted
 // outputs. The oracle is what pyserver/pelton/http/_infer.py and backends/ do with the same
-// request: same problems. REQUIRES: `bound` is clear; the request's views stay valid while `bound`
-// is used.
+// request: same problems. No rows at all are legal. REQUIRES: `bound` is clear; the request's views
+// stay valid while `bound` is used; a contract whose inputs have `text` has a tokenizer.
 ProblemPtr bind_infer(const ModelContract& contract, const InferRequest& request,
                       BoundRequest& bound);
 
-// Binds texts. kInvalidInput, kPayloadTooLarge (text_bytes_max). REQUIRES: the contract has a
-// tokenizer.
+// Binds texts; the wanted output is embedding_output(). kInvalidInput, kPayloadTooLarge
+// (text_bytes_max). REQUIRES: the contract has a tokenizer; `texts` are UTF-8; `bound` is clear.
 ProblemPtr bind_texts(const ModelContract& contract, std::span<const std::string_view> texts,
                       std::optional<bool> truncate, BoundRequest& bound);
 
-// Binds the token ids of lengths.size() rows, one after the other.
+// Binds the token ids of lengths.size() rows, one after the other, likewise. REQUIRES: an encoder;
+// the lengths are of these ids; `bound` is clear.
 ProblemPtr bind_ids(const ModelContract& contract, std::span<const int32_t> ids,
                     std::span<const int32_t> lengths, BoundRequest& bound);
+
+// Index of the output that holds embeddings: `embedding`, else the first.
+int embedding_output(const ModelContract& contract);
 
 }  // namespace pelton

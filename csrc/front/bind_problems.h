@@ -1,0 +1,28 @@
+// The sentences of the binder: what a tensor should have been, and what came. The oracle is
+// pyserver/pelton/backends/_arrays.py.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "csrc/base/problem.h"
+
+namespace pelton {
+
+// `text` in the quotes and escapes of Python's repr(). REQUIRES: UTF-8. (Code points that Unicode
+// has not assigned stay as they are; Python escapes them.)
+std::string python_repr(std::string_view text);
+
+// "[2, 3]"
+std::string shape_text(std::span<const int64_t> dims);
+// "[2, 3]": a place in a matrix.
+std::string place_text(int64_t row, int64_t column);
+
+// input 'NAME': expected EXPECTED, got GOT
+ProblemPtr wrong_input(std::string_view tensor, std::string expected, std::string got);
+// input 'NAME': REASON
+ProblemPtr refused_input(std::string_view tensor, std::string_view reason, std::string expected);
+
+}  // namespace pelton
