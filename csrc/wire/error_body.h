@@ -16,11 +16,12 @@ enum class ErrorShape : uint8_t { kProblem, kOpenAi, kTei };
 
 struct ErrorContext {
   ErrorShape shape = ErrorShape::kProblem;
-  std::string_view path;  // of the request, percent-encoding as it came
-  std::string_view request_id;
-  std::optional<std::string_view> content_type;  // of the request
-  std::optional<std::string_view> accept;
-  std::optional<std::string_view> inference_header_content_length;
+  std::string_view path = {};  // of the request, percent-encoding as it came
+  std::string_view request_id = {};
+  // Fields of the request.
+  std::optional<std::string_view> content_type = std::nullopt;
+  std::optional<std::string_view> accept = std::nullopt;
+  std::optional<std::string_view> inference_header_content_length = std::nullopt;
 };
 
 // The shape that the clients of a path read.
