@@ -2,6 +2,8 @@
 // pass, without recursion. Its oracle is pyserver/pelton/codec/_json.py: the same texts are taken
 // and refused, with the same problems. Beyond the RFC only the bare literals NaN, Infinity and Inf
 // (with an optional minus) are read, since the clients of Triton Inference Server write them.
+//
+// A list of numbers is one node: its elements are found in the text when they are asked for.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +21,7 @@ namespace pelton {
 enum class JsonKind : uint8_t { kNull, kFalse, kTrue, kNumber, kString, kArray, kObject };
 
 class JsonDocument;
+class JsonParser;
 
 // One value of a document; as small as a pointer and an index. Valid until the document is parsed
 // anew. REQUIRES of each accessor: the kind it names.
@@ -57,7 +60,13 @@ class JsonValue {
 
  private:
   friend class JsonDocument;
+  friend class JsonParser;
+  // Set in `node_` for an element of a list of numbers: the rest is its offset in the text.
+  static constexpr uint32_t kInText = uint32_t{1} << 31;
+
   JsonValue(const JsonDocument* document, uint32_t node) : document_(document), node_(node) {}
+  bool is_in_text() const { return (node_ & kInText) != 0; }
+
   const JsonDocument* document_;
   uint32_t node_;
 };
@@ -66,23 +75,35 @@ class JsonValue {
 class JsonDocument {
  public:
   // kInvalidInput with the byte offset where the text stops being JSON; kPayloadTooLarge where it
-  // holds more values than the limits allow. `text` and `scratch` (decoded strings) must outlive
-  // what is read from the document.
+  // holds more values than the limits allow, or has 2 GiB. `text` and `scratch` (decoded strings)
+  // must outlive what is read from the document.
   ProblemPtr parse(std::string_view text, const DecodeLimits& limits, Scratch& scratch);
   // REQUIRES: parse() succeeded.
   JsonValue root() const { return JsonValue(this, 0); }
+  // Whether some number is written as an infinite literal. Where none is, an infinite value can
+  // only come from a number too large for float64; where one is, there is no such number, but for
+  // integers.
+  bool has_infinity() const { return has_infinity_; }
 
  private:
   friend class JsonValue;
-  // Free for its author to change: what JsonValue needs to answer.
+  friend class JsonParser;
+
+  // In the order of the text; the key of a member is the node before its value.
   struct Node {
     uint32_t begin;
     uint32_t end;
-    uint32_t next;
-    uint32_t size_and_kind;
+    uint32_t next;  // the next element or member's value; 0: there is none
+    uint32_t size;  // of a string: index in `decoded_` plus 1; 0: as in the text
+    JsonKind kind;
+    bool is_number_list;
   };
+
   std::string_view text_;
   std::vector<Node> nodes_;
+  std::vector<std::string_view> decoded_;
+  std::vector<std::string_view> keys_;  // of the object whose names are being compared
+  bool has_infinity_ = false;
 };
 
 }  // namespace pelton
