@@ -1,4 +1,4 @@
-"""The native bench program: built by CMake beside the native tests, spoken to in lines of JSON."""
+"""The native bench programs: built by CMake beside the native tests, speaking lines of JSON."""
 
 from __future__ import annotations
 
@@ -13,10 +13,20 @@ from typing import Any, Final
 
 from bench.machine import ROOT
 
-__all__ = ["BUILD", "Peak", "build_program", "measure_peak", "run_program"]
+__all__ = [
+    "BUILD",
+    "KERNELS",
+    "LOADGEN",
+    "Peak",
+    "build_program",
+    "measure_peak",
+    "program_path",
+    "run_program",
+]
 
 BUILD: Final = Path(os.environ.get("PELTON_BUILD_DIR", ROOT / "build" / "release"))
-_TARGET: Final = "pelton_bench_kernels"
+KERNELS: Final = "pelton_bench_kernels"
+LOADGEN: Final = "pelton_loadgen"
 _BUILD_S_MAX: Final = 1800
 _RUN_S_MAX: Final = 600
 
@@ -34,26 +44,26 @@ class Peak:
     tile: float
 
 
-def build_program() -> Path:
-    """Builds the program in `build/release`; what is built already is not built again."""
+def build_program(target: str = KERNELS) -> Path:
+    """Builds a program in `build/release`; what is built already is not built again."""
     tool_folder = Path(sys.executable).parent
     cmake = _tool("cmake", tool_folder)
     configure = [cmake, "--preset", "release", "--log-level=WARNING", "-B", str(BUILD)]
     configure.append(f"-DCMAKE_MAKE_PROGRAM={_tool('ninja', tool_folder)}")
     jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", "2")
-    build = [cmake, "--build", str(BUILD), "--target", _TARGET, f"-j{jobs}"]
+    build = [cmake, "--build", str(BUILD), "--target", target, f"-j{jobs}"]
     for command in (configure, build):
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, timeout=_BUILD_S_MAX, check=False
         )
         if done.returncode != 0:
             raise SystemExit(f"bench: {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    return program_path()
+    return program_path(target)
 
 
-def program_path() -> Path:
-    """Where the program is once it is built."""
-    return BUILD / "bench" / _TARGET
+def program_path(target: str = KERNELS) -> Path:
+    """Where a program is once it is built."""
+    return BUILD / "bench" / target
 
 
 def _tool(name: str, folder: Path) -> str:
