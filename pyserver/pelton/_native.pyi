@@ -137,6 +137,36 @@ class Engine:
 
     def close(self) -> None: ...
 
+class WordPiece:
+    """The tokenizer of BERT-family encoders."""
+
+    def __init__(
+        self,
+        *,
+        vocabulary: Sequence[str],
+        unknown_token: str,
+        continuing_prefix: str,
+        word_chars_max: int,
+        clean_text: bool,
+        handle_chinese_chars: bool,
+        strip_accents: bool,
+        lowercase: bool,
+        added_tokens: Sequence[tuple[str, int]],
+        prefix: Sequence[int],
+        suffix: Sequence[int],
+    ) -> None:
+        """Raises NativeError."""
+
+    @property
+    def special_count(self) -> int: ...
+    @property
+    def vocabulary_size(self) -> int: ...
+    def encode_batch(
+        self, texts: Sequence[str], tokens_max: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Ids, how many of each text, how many it had uncut. The GIL is released for texts of more
+        than 4 KiB in sum. Raises NativeError: tokens_max below special_count."""
+
 def cpu_features() -> dict[str, bool]: ...
 def kernel_variants() -> dict[str, str]:
     """The variant chosen for each op."""
