@@ -96,6 +96,11 @@ class Model:
         return self._backend.outputs
 
     @property
+    def labels(self) -> Sequence[str]:
+        """The names of the classes of the outputs, in order; empty where it has none."""
+        return self._backend.labels
+
+    @property
     def platform(self) -> str:
         return self._backend.platform
 

@@ -74,6 +74,7 @@ class ToldBackend:
     inputs = (TensorSpec("x", "FP32", (-1, 1)),)
     alternative_inputs: tuple[TensorSpec, ...] = ()
     outputs = (TensorSpec("y", "FP32", (-1, 1)),)
+    labels: tuple[str, ...] = ()
     platform = "told"
     metadata: Mapping[str, Any] = {}
 

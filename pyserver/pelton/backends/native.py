@@ -38,6 +38,8 @@ _DIM_TOKENS: Final = -2
 # Pieces of one large request that are with the engine at a time: one runs, one waits, and the rest
 # of the queue is left to the other callers.
 _PIECES_IN_FLIGHT: Final = 2
+# The attachment with the names of a classifier's classes, one a line.
+_LABELS: Final = "labels.txt"
 
 
 class NativeBackend:
@@ -61,6 +63,7 @@ class NativeBackend:
                     f"{list(tensor.shape)} is not one entry per row"
                 )
         self.outputs = tuple(TensorSpec(t.name, t.dtype, t.shape) for t in plan.outputs)
+        self.labels = _labels_of(plan)
         self._output_names = [spec.name for spec in self.outputs]
         self._engine = shared_engine(
             threads=settings.threads, queue_requests_max=settings.queue_requests_max
@@ -207,6 +210,12 @@ def _check_outputs(wanted: Sequence[str], known: Sequence[str]) -> None:
                 expected="each output once",
                 got="twice",
             )
+
+
+def _labels_of(plan: Plan) -> tuple[str, ...]:
+    if _LABELS not in plan.attachments:
+        return ()
+    return tuple(plan.attachment(_LABELS).decode(errors="replace").splitlines())
 
 
 def _tokenizer_of(plan: Plan, settings: Settings) -> TextTokenizer | None:

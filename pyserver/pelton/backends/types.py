@@ -105,6 +105,11 @@ class Backend(Protocol):
     def outputs(self) -> tuple[TensorSpec, ...]: ...
 
     @property
+    def labels(self) -> Sequence[str]:
+        """The names of the classes of the outputs, in order; empty where it has none."""
+        ...
+
+    @property
     def platform(self) -> str:
         """The name of the kind of model, as metadata shows it."""
         ...

@@ -11,9 +11,9 @@ import numpy as np
 from pelton.backends import InferOptions, RaggedIds
 from pelton.codec.embeddings import EmbeddingsRequest, decode_embeddings, encode_embeddings
 from pelton.errors import Error, InvalidInput, NotAcceptable
-from pelton.http._answers import Answer, encoded_answer
+from pelton.http._answers import Answer
 from pelton.http._exchange import Exchange
-from pelton.http._infer import JSON_BYTES_PER_NUMBER, add_model_headers
+from pelton.http._infer import JSON_BYTES_PER_NUMBER, model_answer
 from pelton.model import Model
 
 __all__ = ["embeddings"]
@@ -23,7 +23,7 @@ _JSON = "application/json"
 
 async def embeddings(exchange: Exchange) -> Answer:
     """Texts or token ids of one model; vectors as numbers or base64."""
-    exchange.check_coding()
+    exchange.body_coding()
     _check_accept(exchange)
     body = await exchange.body()
     started = time.perf_counter()
@@ -52,8 +52,7 @@ async def embeddings(exchange: Exchange) -> Answer:
     encoded = await exchange.off_loop(
         work, encode_embeddings, vectors, request, inference.token_count
     )
-    answer = encoded_answer(encoded)
-    add_model_headers(answer, inference)
+    answer = await model_answer(exchange, encoded, inference, is_compressible=not base64)
     model.metrics.encode.observe(time.perf_counter() - started)
     return answer
 

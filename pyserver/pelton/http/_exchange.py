@@ -7,21 +7,23 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pelton.errors import (
-    InvalidInput,
-    PayloadTooLarge,
-    RequestTimeout,
-    UnsupportedMediaType,
-)
+from pelton.errors import InvalidInput, PayloadTooLarge, RequestTimeout
+from pelton.http._coding import Coding, CodingLimits, Decompressor, accepted_coding, request_coding
 from pelton.http._identity import request_id_of
 from pelton.http.state import ServerState
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
-__all__ = ["ClientGone", "Exchange"]
+__all__ = ["ALWAYS_OFF_LOOP", "Body", "ClientGone", "Exchange"]
 
 T = TypeVar("T")
+
+#: A body; a view where it was put together from pieces, so that it need not be copied once more.
+Body = bytes | memoryview
+
+#: As the byte count of `Exchange.off_loop`: whatever the size.
+ALWAYS_OFF_LOOP: Final = 1 << 62
 
 # Work on more than this is done in a worker thread.
 _INLINE_BYTES_MAX: Final = 256 << 10
@@ -40,10 +42,12 @@ class Exchange:
     """The request of one ASGI scope. `arrived_ns` is on the clock of `time.monotonic_ns`."""
 
     __slots__ = (
-        "_connection",
+        "_raw_headers",
         "_receive",
         "arrived_ns",
         "body_was_read",
+        "client_host",
+        "connection",
         "headers",
         "headers_out",
         "path",
@@ -69,8 +73,11 @@ class Exchange:
         self.state = state
         self.body_was_read = False
         self._receive = receive
+        self._raw_headers = scope["headers"]
+        #: The peer's address, "" where it has none: that of a unix socket.
+        self.client_host: str = (scope.get("client") or ("",))[0]
         # Set by our protocol class; absent in tests over a bare ASGI transport.
-        self._connection = scope.get("extensions", {}).get("pelton.connection")
+        self.connection: Any = scope.get("extensions", {}).get("pelton.connection")
 
     # -- head --------------------------------------------------------------------------------------
     @property
@@ -87,16 +94,23 @@ class Exchange:
         chunked = "transfer-encoding" in self.headers
         return chunked or (length is not None and length > _INLINE_BYTES_MAX // 4)
 
-    def check_coding(self) -> None:
-        """Raises `UnsupportedMediaType` for a compressed body."""
-        coding = self.headers.get("content-encoding")
-        if coding is not None and coding.strip().lower() not in ("", "identity"):
-            raise UnsupportedMediaType(
-                f"Content-Encoding: expected none, got {coding[:40]!r}",
-                field="Content-Encoding",
-                expected="identity",
-                got=coding[:40],
-            )
+    def header_list(self, name: str) -> str | None:
+        """The value of a header that may come in several lines, as one list (RFC 9110, section
+        5.3)."""
+        if name not in self.headers:
+            return None
+        wanted = name.encode()
+        found = [value for header, value in self._raw_headers if header == wanted]
+        return b", ".join(found).decode("latin-1")
+
+    def body_coding(self) -> Coding | None:
+        """How the body is compressed. Raises `UnsupportedMediaType` for a way that is not read."""
+        return request_coding(self.header_list("content-encoding"))
+
+    @property
+    def answer_coding(self) -> Coding | None:
+        """How the answer may be compressed."""
+        return accepted_coding(self.header_list("accept-encoding"))
 
     def deadline_ns(self, timeout_us: int) -> int:
         """The earliest of the request's `timeout` (us, 0 for none), its header Pelton-Deadline-Ms,
@@ -119,9 +133,22 @@ class Exchange:
         return min(self.arrived_ns + min(waits_ns), _NO_DEADLINE) if waits_ns else _NO_DEADLINE
 
     # -- body --------------------------------------------------------------------------------------
-    async def body(self) -> bytes:
-        """The whole body. Raises `PayloadTooLarge` from the head alone where Content-Length says
-        so, else as soon as it is over the limit; `RequestTimeout` where it comes too slowly."""
+    async def body(self) -> Body:
+        """The whole body, decompressed. Raises `PayloadTooLarge` from the head alone where
+        Content-Length says so, else as soon as it is over the limit, compressed or not;
+        `RequestTimeout` where it comes too slowly; what `body_coding` raises."""
+        coding = self.body_coding()
+        body = await self._wire_body()
+        return body if coding is None else await self._decompress(coding, body)
+
+    async def _decompress(self, coding: Coding, body: Body) -> Body:
+        limits = CodingLimits(self.state.settings.body_bytes_max)
+        decompressor = Decompressor(coding, body, limits)
+        if not decompressor.run(_INLINE_BYTES_MAX):
+            await self.off_loop(ALWAYS_OFF_LOOP, decompressor.run)
+        return memoryview(decompressor.body).toreadonly()
+
+    async def _wire_body(self) -> Body:
         limit = self.state.settings.body_bytes_max
         length = self.content_length
         if length is not None and length > limit:
@@ -135,30 +162,27 @@ class Exchange:
             return body
         return await self._rest_of_body(message, limit)
 
-    async def _rest_of_body(self, message: Any, limit: int) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
+    async def _rest_of_body(self, message: Any, limit: int) -> Body:
+        body = bytearray()  # grows in place: a list of pieces and their sum would be two bodies
         started = time.monotonic()
         while True:
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            chunk: bytes = message.get("body", b"")
-            size += len(chunk)
-            if size > limit:
+            body += message.get("body", b"")
+            if len(body) > limit:
                 raise _too_large(limit, f"more than {limit} bytes")
-            chunks.append(chunk)
             if not message.get("more_body", False):
                 self.body_was_read = True
-                return b"".join(chunks)
-            allowed_s = _BODY_GRACE_S + size / _BODY_BYTES_PER_S_MIN
+                return memoryview(body).toreadonly()
+            allowed_s = _BODY_GRACE_S + len(body) / _BODY_BYTES_PER_S_MIN
             wait_s = started + allowed_s - time.monotonic()
             try:
                 message = await asyncio.wait_for(self._receive(), max(wait_s, 0.0))
             except TimeoutError:
                 raise RequestTimeout(
-                    f"the body did not come in time: {size} bytes after {allowed_s:.0f} s",
+                    f"the body did not come in time: {len(body)} bytes after {allowed_s:.0f} s",
                     expected=f"at least {_BODY_BYTES_PER_S_MIN} bytes a second",
-                    got=f"{size} bytes in {allowed_s:.0f} s",
+                    got=f"{len(body)} bytes in {allowed_s:.0f} s",
                 ) from None
 
     # -- work --------------------------------------------------------------------------------------
@@ -173,22 +197,22 @@ class Exchange:
     async def until_gone(self, work: Awaitable[T]) -> T:
         """`await work`, cancelled as soon as the client goes away."""
         task = asyncio.current_task()
-        if self._connection is None or task is None:
+        if self.connection is None or task is None:
             return await work
-        self._connection.on_client_gone = task.cancel
+        self.connection.on_client_gone = task.cancel
         try:
             return await work
         finally:
-            self._connection.on_client_gone = None
+            self.connection.on_client_gone = None
 
     @property
     def is_client_gone(self) -> bool:
-        return self._connection is not None and self._connection.transport.is_closing()
+        return self.connection is not None and self.connection.transport.is_closing()
 
     @property
     def has_pipelined_requests(self) -> bool:
         """Whether the heads of further requests were read from the connection."""
-        return self._connection is not None and bool(self._connection.pipeline)
+        return self.connection is not None and bool(self.connection.pipeline)
 
 
 def _too_large(limit: int, got: str) -> PayloadTooLarge:

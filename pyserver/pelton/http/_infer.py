@@ -8,16 +8,21 @@ from typing import Any, Final
 
 from pelton.backends import Inference, InferOptions
 from pelton.codec import AnswerFormat, answer_format, decode_infer, encode_infer, request_format
-from pelton.codec.types import InferRequest, InferResponse, Tensor, datatype_of
+from pelton.codec.classification import classify
+from pelton.codec.types import EncodedBody, InferRequest, InferResponse, Tensor, datatype_of
 from pelton.errors import Error, InvalidInput
 from pelton.http._answers import Answer, encoded_answer
+from pelton.http._coding import compress
 from pelton.http._exchange import Exchange
+from pelton.http._shared_memory import SharedTensors, uses_memory
 from pelton.model import Model
 
-__all__ = ["JSON_BYTES_PER_NUMBER", "add_model_headers", "infer"]
+__all__ = ["JSON_BYTES_PER_NUMBER", "infer", "model_answer"]
 
 #: Printing a number as JSON takes about as long as copying so many bytes.
 JSON_BYTES_PER_NUMBER: Final = 64
+# Compressing a byte takes as long as copying so many.
+_COMPRESSION_BYTES_PER_BYTE: Final = 8
 _ID_DATATYPES: Final = ("INT64", "INT32")
 _BYTES: Final = "BYTES"
 
@@ -26,14 +31,18 @@ async def infer(exchange: Exchange) -> Answer:
     """Each stage may end the request: head, decode, queue and execution, encode."""
     params = exchange.path_params
     model = exchange.state.ready_model(params["model"], params.get("version"))
+    memory: SharedTensors | None = None
     try:
-        exchange.check_coding()
+        exchange.body_coding()
         answer_in = answer_format(exchange.headers, request_format(exchange.headers))
         body = await exchange.body()
         started = time.perf_counter()
         request = await exchange.off_loop(
             len(body), decode_infer, exchange.headers, body, exchange.state.limits, model.inputs
         )
+        if uses_memory(request):
+            memory = SharedTensors(exchange, request)
+            request = await memory.open()
         inputs = _model_inputs(model, request)
         options = _options(exchange, request)
         model.metrics.decode.observe(time.perf_counter() - started)
@@ -41,7 +50,7 @@ async def infer(exchange: Exchange) -> Answer:
         model.metrics.count(error.code)
         raise
     inference = await exchange.until_gone(model.infer_options(inputs, options))
-    return await _encode(exchange, model, answer_in, request, inference)
+    return await _encode(exchange, model, answer_in, request, inference, memory)
 
 
 def _model_inputs(model: Model, request: InferRequest) -> dict[str, Any]:
@@ -95,25 +104,55 @@ async def _encode(
     answer_in: AnswerFormat,
     request: InferRequest,
     inference: Inference,
+    memory: SharedTensors | None,
 ) -> Answer:
     started = time.perf_counter()
-    tensors = tuple(
-        Tensor(name, datatype_of(array.dtype) or "", array.shape, array)
-        for name, array in inference.outputs.items()
-    )
+    numbers = sum(array.size for array in inference.outputs.values())
     response = InferResponse(
-        model_name=exchange.path_params["model"], model_version=model.version, outputs=tensors
+        model_name=exchange.path_params["model"],
+        model_version=model.version,
+        outputs=await exchange.off_loop(numbers, _tensors, model, request, inference),
     )
-    work = sum(array.size for array in inference.outputs.values()) * JSON_BYTES_PER_NUMBER
+    if memory is not None:
+        request = await memory.put(response)
+    work = numbers * JSON_BYTES_PER_NUMBER
     body = await exchange.off_loop(work, encode_infer, response, request, answer_in)
-    answer = encoded_answer(body)
-    add_model_headers(answer, inference)
+    answer = await model_answer(exchange, body, inference)
     model.metrics.encode.observe(time.perf_counter() - started)
     return answer
 
 
-def add_model_headers(answer: Answer, inference: Inference) -> None:
-    """What every answer of inference says: not to be stored, and how many texts were cut."""
+def _tensors(model: Model, request: InferRequest, inference: Inference) -> tuple[Tensor, ...]:
+    """The outputs, or their classes where those are asked for. Raises `InvalidInput`."""
+    counts = {output.name: output.classification for output in request.outputs or ()}
+    tensors = []
+    for name, array in inference.outputs.items():
+        tensor = Tensor(name, datatype_of(array.dtype) or "", array.shape, array)
+        if count := counts.get(name, 0):
+            tensor = classify(tensor, count, model.labels, batched=True)
+        tensors.append(tensor)
+    return tuple(tensors)
+
+
+async def model_answer(
+    exchange: Exchange, body: EncodedBody, inference: Inference, *, is_compressible: bool = True
+) -> Answer:
+    """What a model said: not to be stored, with the count of the texts that were cut, and
+    compressed where it is large and the client asks for it."""
+    answer = encoded_answer(body)
     answer.headers.append((b"cache-control", b"no-store"))
     if inference.truncated:
         answer.headers.append((b"pelton-truncated", b"%d" % inference.truncated))
+    size = answer.content_length
+    if not is_compressible or size < exchange.state.settings.compress_bytes_min:
+        return answer
+    answer.headers.append((b"vary", b"Accept-Encoding"))
+    coding = exchange.answer_coding
+    if coding is None:
+        return answer
+    work = size * _COMPRESSION_BYTES_PER_BYTE
+    compressed = await exchange.off_loop(work, compress, coding, answer.chunks)
+    if compressed is None:
+        return answer
+    headers = [*answer.headers, (b"content-encoding", coding.encode())]
+    return Answer(answer.status, (compressed,), headers)

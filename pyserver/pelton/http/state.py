@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from pelton.codec.types import DecodeLimits
 from pelton.errors import InvalidSettings, ModelNotFound, Unavailable
+from pelton.http._regions import Regions
 from pelton.metrics import Histogram, ProcessSnapshot
 from pelton.model import Model
 from pelton.settings import Settings
@@ -35,6 +37,9 @@ class ServerState:
             head_bytes_max=min(16 << 20, settings.body_bytes_max),
             string_bytes_max=max(1 << 20, settings.text_bytes_max),
         )
+        self.started_s = int(time.time())
+        #: Shared memory that clients have registered; None where that is off.
+        self.regions = Regions() if settings.shared_memory == "on" else None
         self.draining = False
         self.accepted = 0  # requests whose head was read
         self.answered = 0  # of those, the ones that are over
