@@ -5,6 +5,7 @@
 
 #include "csrc/front/bind_names.h"
 #include "csrc/front/bind_problems.h"
+#include "csrc/wire/python_text.h"
 
 namespace pelton {
 namespace {

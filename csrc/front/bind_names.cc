@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "csrc/front/bind_problems.h"
+#include "csrc/wire/python_text.h"
 
 namespace pelton {
 namespace {

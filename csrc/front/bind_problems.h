@@ -11,10 +11,6 @@
 
 namespace pelton {
 
-// `text` in the quotes and escapes of Python's repr(). REQUIRES: UTF-8. (Code points that Unicode
-// has not assigned stay as they are; Python escapes them.)
-std::string python_repr(std::string_view text);
-
 // "[2, 3]"
 std::string shape_text(std::span<const int64_t> dims);
 // "[2, 3]": a place in a matrix.

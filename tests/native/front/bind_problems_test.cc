@@ -5,16 +5,9 @@
 namespace pelton {
 namespace {
 
-TEST(repr_is_pythons) {
-  EXPECT_EQ(python_repr("x"), "'x'");
-  EXPECT_EQ(python_repr(""), "''");
-  EXPECT_EQ(python_repr("a'b"), "\"a'b\"");
-  EXPECT_EQ(python_repr("a\"b"), "'a\"b'");
-  EXPECT_EQ(python_repr("a'\"b"), "'a\\'\"b'");
-  EXPECT_EQ(python_repr("a\\\n\r\t"), "'a\\\\\\n\\r\\t'");
-  EXPECT_EQ(python_repr(std::string_view("\0\x01\x7f", 3)), "'\\x00\\x01\\x7f'");
-  EXPECT_EQ(python_repr("n\u00e4\u20ac\U0001f600"), "'n\u00e4\u20ac\U0001f600'");
-  EXPECT_EQ(python_repr("\u00a0\u200b\U000e0001"), "'\\xa0\\u200b\\U000e0001'");
+TEST(names_are_quoted_as_python_does) {
+  EXPECT_EQ(wrong_input("it's", "a", "b")->message, "input \"it's\": expected a, got b");
+  EXPECT_EQ(refused_input("a\n", "no", "b")->message, "input 'a\\n': no");
 }
 
 TEST(shapes_are_pythons_lists) {
