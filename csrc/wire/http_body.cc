@@ -39,11 +39,6 @@ ProblemPtr trailers_too_large() {
                       "the trailers of the chunked body are over the limits of header fields");
 }
 
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  return (c | 0x20) - 'a' + 10;
-}
-
 }  // namespace
 
 void HttpBodyReader::begin(const HttpHead& head, int64_t body_bytes_max, const HttpLimits& limits) {

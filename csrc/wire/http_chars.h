@@ -3,12 +3,12 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
+
+#include "csrc/wire/swar.h"
 
 namespace pelton::http {
 
@@ -49,26 +49,18 @@ inline bool is_control(char c) {
   return (byte < 0x20 && byte != '\t') || byte == 0x7f;
 }
 
-inline constexpr uint64_t kOnes = 0x0101010101010101;
-inline constexpr uint64_t kHigh = 0x8080808080808080;
-
 // Where the first control byte of text[begin, end) is, the tab excepted; `end` without one. Eight
 // bytes at a time.
 inline size_t find_control(const char* text, size_t begin, size_t end) {
-  static_assert(std::endian::native == std::endian::little);
   size_t at = begin;
   while (end - at >= 8) {
-    uint64_t word;
-    std::memcpy(&word, text + at, 8);
-    const uint64_t deleted = word ^ (kOnes * 0x7f);
-    // A byte's top bit is right up to the first one set: a borrow goes upwards only.
-    const uint64_t found =
-        (((word - kOnes * 0x20) & ~word) | ((deleted - kOnes) & ~deleted)) & kHigh;
+    const uint64_t word = load_word(text + at);
+    const uint64_t found = match_control(word) | match_byte(word, '\x7f');
     if (found == 0) {
       at += 8;
       continue;
     }
-    at += static_cast<size_t>(std::countr_zero(found)) / 8;
+    at += static_cast<size_t>(first_byte(found));
     if (text[at] != '\t') return at;
     ++at;
   }
@@ -81,11 +73,8 @@ inline size_t find_control(const char* text, size_t begin, size_t end) {
 inline size_t find_char(std::string_view text, char wanted) {
   size_t at = 0;
   for (; text.size() - at >= 8; at += 8) {
-    uint64_t word;
-    std::memcpy(&word, text.data() + at, 8);
-    const uint64_t differing = word ^ (kOnes * static_cast<uint8_t>(wanted));
-    const uint64_t found = (differing - kOnes) & ~differing & kHigh;
-    if (found != 0) return at + static_cast<size_t>(std::countr_zero(found)) / 8;
+    const uint64_t found = match_byte(load_word(text.data() + at), wanted);
+    if (found != 0) return at + static_cast<size_t>(first_byte(found));
   }
   while (at < text.size() && text[at] != wanted) ++at;
   return at;
@@ -98,11 +87,9 @@ inline bool equals_lower(std::string_view text, std::string_view lower) {
   if (text.size() != lower.size()) return false;
   size_t at = 0;
   for (; lower.size() - at >= 8; at += 8) {
-    uint64_t word;
-    uint64_t expected;
-    std::memcpy(&word, text.data() + at, 8);
-    std::memcpy(&expected, lower.data() + at, 8);
-    if ((word | kOnes * 0x20) != expected) return false;
+    if ((load_word(text.data() + at) | kEachByte * 0x20) != load_word(lower.data() + at)) {
+      return false;
+    }
   }
   for (; at < lower.size(); ++at) {
     if ((text[at] | 0x20) != lower[at]) return false;

@@ -1,7 +1,8 @@
 #include <utility>
 
-#include "csrc/wire/http_chars.h"
 #include "csrc/wire/http_head.h"
+#include "csrc/wire/swar.h"
+#include "csrc/wire/utf8.h"
 
 namespace pelton {
 namespace {
@@ -10,12 +11,6 @@ constexpr std::string_view kModels = "/v2/models/";
 constexpr std::string_view kVersions = "versions/";
 constexpr std::string_view kInfer = "infer";
 constexpr size_t kNameBytesMax = 255;
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lower = static_cast<char>(c | 0x20);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
 
 // Appends the decoded segment; false for a '%' without two digits.
 bool append_decoded(std::string_view segment, std::string& out) {
@@ -34,23 +29,11 @@ bool append_decoded(std::string_view segment, std::string& out) {
   return true;
 }
 
-// Well-formed UTF-8 (Unicode, table 3-7): shortest forms, no surrogates, up to U+10FFFF.
 bool is_utf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<uint8_t>(text[i++]);
-    if (lead < 0x80) continue;
-    const int following = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-    if (lead < 0xc2 || lead > 0xf4 || std::ssize(text) - static_cast<ptrdiff_t>(i) < following) {
-      return false;
-    }
-    const auto second = static_cast<uint8_t>(text[i]);
-    const uint8_t second_min = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-    const uint8_t second_max = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-    if (second < second_min || second > second_max) return false;
-    for (int k = 1; k < following; ++k) {
-      if ((static_cast<uint8_t>(text[i + static_cast<size_t>(k)]) & 0xc0) != 0x80) return false;
-    }
-    i += static_cast<size_t>(following);
+  while (!text.empty()) {
+    const CodePoint point = read_code_point(text);
+    if (!point.is_valid) return false;
+    text.remove_prefix(point.bytes);
   }
   return true;
 }
