@@ -25,10 +25,13 @@ struct FormatFields {
   std::optional<std::string_view> inference_header_content_length;
 };
 
-// How an answer is to be written: `media_type` is what its Content-Type says for msgpack.
+// How an answer is to be written.
 struct AnswerFormat {
+  // kJson: with raw outputs behind it where the request asks for them, unless `is_json_only`;
+  // kBinary: every output is raw, since the client accepts nothing else.
   BodyFormat kind = BodyFormat::kJson;
-  std::string_view media_type;  // static
+  std::string_view media_type = "application/json";  // static; for msgpack what Content-Type says
+  bool is_json_only = false;                         // the client does not accept raw bytes
 };
 
 // What came out of encoding, beside the body itself.
@@ -50,13 +53,15 @@ ProblemPtr answer_format(const FormatFields& fields, BodyFormat request, AnswerF
 
 // Decodes the body of an inference request into `request` (cleared first), in the format that the
 // fields say. `specs` are the inputs of the model, used only where a body holds one tensor and no
-// name for it. Raw tensors are views of `body`. kInvalidInput, kPayloadTooLarge,
-// kUnsupportedMediaType.
+// name for it. Raw tensors are views of `body`. Where an input's or output's parameters ask for
+// shared memory or classification, reading stops there, request.is_for_python is set, and it is no
+// problem. kInvalidInput, kPayloadTooLarge, kUnsupportedMediaType.
 ProblemPtr decode_infer(const FormatFields& fields, std::span<const std::byte> body,
                         const DecodeLimits& limits, std::span<const TensorSpec> specs,
                         DecodeMemory& memory, InferRequest& request);
 
-// Appends the encoded answer to `out`. kInvalidInput where the format cannot carry an output.
+// Appends the encoded answer to `out`. kInvalidInput where the format cannot carry an output; then
+// nothing is appended.
 ProblemPtr encode_infer(const InferAnswer& answer, const AnswerFormat& format, std::string& out,
                         EncodedHead& head);
 
