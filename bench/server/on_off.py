@@ -69,7 +69,7 @@ def alternate(
 ) -> list[Slot]:
     """`count` slots of `seconds` each: off and on, on and off, and so on. `switch` returns when the
     disturbance is on or off; `settle_s` more pass before a slot begins."""
-    slots = []
+    slots: list[Slot] = []
     for index in range(count):
         on = index % 4 in (1, 2)
         if index == 0 or on != slots[-1].on:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import cast
 
 __all__ = ["ToyServer", "answer", "post"]
 
@@ -25,9 +26,10 @@ class ToyServer:
     closes the connection. A context manager."""
 
     def __init__(self, reply: Callable[[int, bytes], bytes | None]) -> None:
-        self._reply = reply
+        self.reply = reply
         self.bodies: list[bytes] = []
         self.connections = 0
+        self.open: set[_Connection] = set()
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -39,37 +41,20 @@ class ToyServer:
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+        server = await self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
         server.close()
-
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-                body = await reader.readexactly(length)
-                number = len(self.bodies)
-                self.bodies.append(body)
-                data = self._reply(number, body)
-                if data is None:
-                    break
-                writer.write(data)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+        # A connection that is being accepted is a task of the loop, and not yet open.
+        while self.open or len(asyncio.all_tasks()) > 1:
+            for connection in self.open:
+                connection.transport.abort()
+            await asyncio.sleep(0)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._serve())
-        rest = asyncio.all_tasks(self._loop)
-        for task in rest:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
         self._loop.close()
 
     def __enter__(self) -> ToyServer:
@@ -85,3 +70,32 @@ class ToyServer:
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(30)
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, server: ToyServer) -> None:
+        self._server = server
+        self._pending = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._server.connections += 1
+        self._server.open.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._server.open.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._pending += data
+        while b"\r\n\r\n" in self._pending:
+            head, _, rest = self._pending.partition(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            if len(rest) < length:
+                return
+            self._pending = rest[length:]
+            number = len(self._server.bodies)
+            self._server.bodies.append(rest[:length])
+            answered = self._server.reply(number, rest[:length])
+            if answered is None:
+                return self.transport.close()
+            self.transport.write(answered)
