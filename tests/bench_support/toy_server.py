@@ -45,9 +45,11 @@ class ToyServer:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
+        # A connection that is being accepted is a task of the loop, which needs the server open.
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0)
         server.close()
-        # A connection that is being accepted is a task of the loop, and not yet open.
-        while self.open or len(asyncio.all_tasks()) > 1:
+        while self.open:
             for connection in self.open:
                 connection.transport.abort()
             await asyncio.sleep(0)
