@@ -149,7 +149,8 @@ def tables() -> str:
         syllable = c - _HANGUL[0]
         jamo = [0x1100 + syllable // 588, 0x1161 + syllable % 588 // 28, 0x11A7 + syllable % 28]
         assert decompositions.pop(c) == "".join(map(chr, jamo[: 3 if jamo[2] > 0x11A7 else 2]))
-        assert stripped.pop(c) and c not in lower and c not in spaces | isolated
+        assert stripped.pop(c)
+        assert not any(c in changed for changed in (lower, spaces, isolated))
     for c, parts in decompositions.items():
         assert stripped.get(c, chr(c)) == "".join(p for p in parts if ord(p) not in marks)
         starters = [ranks.get(ord(p), 0) == 0 for p in parts]

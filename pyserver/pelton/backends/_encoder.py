@@ -14,6 +14,7 @@ from pelton.backends._ragged import check_ids, check_lengths, lengths_of, take_t
 from pelton.backends._requests import Prepared, check_names
 from pelton.backends.types import Array, InferOptions, InputValue, RaggedIds
 from pelton.bridge import Plan
+from pelton.bridge.word_piece import WordPiece
 from pelton.errors import InvalidInput, UnsupportedPlan
 from pelton.text import TextTokenizer
 
@@ -29,10 +30,17 @@ class EncoderInputs:
     """Checks and tokenizes inputs of a ragged plan that takes token ids.
 
     Limits come from the plan's metadata: the tokens of a row, the ids and the token types that its
-    tables have rows for.
+    tables have rows for. `word_piece` is what `tokenizer` encodes with, where that is native.
     """
 
-    def __init__(self, plan: Plan, tokenizer: TextTokenizer | None, *, truncate: bool) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        tokenizer: TextTokenizer | None,
+        *,
+        word_piece: WordPiece | None = None,
+        truncate: bool,
+    ) -> None:
         self.specs, self.alternatives = encoder_specs(plan)
         self._order = [tensor.name for tensor in plan.inputs]
         self._positions_max = metadata_limit(plan, "limits", "positions_max")
@@ -41,6 +49,7 @@ class EncoderInputs:
         if TYPES in self._order:
             self._token_types = metadata_limit(plan, "encoder", "type_vocabulary_size")
         self._tokenizer = tokenizer
+        self._word_piece = word_piece
         self._truncate = truncate
 
     def texts_of(self, inputs: Mapping[str, InputValue]) -> list[str] | None:
@@ -49,6 +58,11 @@ class EncoderInputs:
             return None
         check_names(inputs, self.specs)
         return self._tokenizer.check(_flat_texts(inputs[TEXT]), TEXT)
+
+    def is_quick(self, texts: Sequence[str]) -> bool:
+        """Whether tokenizing them need not leave the event loop."""
+        assert self._tokenizer is not None
+        return self._tokenizer.is_quick(texts)
 
     def tokenize(self, texts: Sequence[str], options: InferOptions) -> Prepared:
         """The slow part of a request with texts; releases the GIL."""

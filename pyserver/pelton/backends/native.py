@@ -27,6 +27,7 @@ from pelton.bridge import (
     kernel_variants,
     shared_engine,
 )
+from pelton.bridge.word_piece import WordPiece, read_word_piece
 from pelton.errors import DeadlineExceeded, InvalidInput, UnsupportedPlan
 from pelton.metrics import EngineSnapshot
 from pelton.settings import Settings
@@ -53,8 +54,8 @@ class NativeBackend:
         self._settings = settings
         self._encoder: EncoderInputs | None = None
         if plan.ragged:
-            tokenizer = _tokenizer_of(plan, settings)
-            self._encoder = EncoderInputs(plan, tokenizer, truncate=truncate)
+            tokenizer, word_piece = _tokenizer_of(plan, settings)
+            self._encoder = EncoderInputs(plan, tokenizer, word_piece=word_piece, truncate=truncate)
         self._inputs: DenseInputs | EncoderInputs = self._encoder or DenseInputs(plan)
         for tensor in plan.outputs:
             if tensor.shape[0] == _DIM_TOKENS or tensor.dtype not in NUMPY_DTYPES:
@@ -107,7 +108,12 @@ class NativeBackend:
     async def infer(self, inputs: Mapping[str, InputValue], options: InferOptions) -> Inference:
         encoder = self._encoder
         if encoder is not None and (texts := encoder.texts_of(inputs)) is not None:
-            prepared = await tokenize_in_worker(encoder.tokenize, texts, options)
+            if encoder.is_quick(texts):
+                prepared = encoder.tokenize(texts, options)
+            else:
+                prepared = await tokenize_in_worker(
+                    encoder.tokenize, texts, options, threads=self._settings.threads
+                )
         else:
             prepared = self._inputs.prepare(inputs, options)
         outputs = self._allocate(prepared.rows, options.outputs)
@@ -218,13 +224,17 @@ def _labels_of(plan: Plan) -> tuple[str, ...]:
     return tuple(plan.attachment(_LABELS).decode(errors="replace").splitlines())
 
 
-def _tokenizer_of(plan: Plan, settings: Settings) -> TextTokenizer | None:
-    """None for a plan that takes token ids only."""
+def _tokenizer_of(plan: Plan, settings: Settings) -> tuple[TextTokenizer | None, WordPiece | None]:
+    """No tokenizer for a plan that takes token ids only; a native one within it where it can be."""
     text = plan.metadata.get("text")
     if not isinstance(text, dict):
-        return None
-    return TextTokenizer(
-        plan.attachment(str(text.get("tokenizer"))),
+        return None, None
+    tokenizer_json = plan.attachment(str(text.get("tokenizer")))
+    word_piece = read_word_piece(tokenizer_json)
+    tokenizer = TextTokenizer(
+        tokenizer_json,
         tokens_max=metadata_limit(plan, "limits", "tokens_max"),
         text_bytes_max=settings.text_bytes_max,
+        native=word_piece,
     )
+    return tokenizer, word_piece

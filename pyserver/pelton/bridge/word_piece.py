@@ -128,6 +128,8 @@ def _vocabulary(vocab: Any) -> list[str]:
 def _switches(normalizer: Any) -> dict[str, bool]:
     if normalizer is None:
         return dict.fromkeys(_SWITCHES, False)
+    if normalizer == {"type": "Lowercase"}:
+        return {**dict.fromkeys(_SWITCHES, False), "lowercase": True}
     section = dict(_section(normalizer, "BertNormalizer"))
     if section.get("strip_accents") is None:
         section["strip_accents"] = section.get("lowercase")

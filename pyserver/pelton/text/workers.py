@@ -1,7 +1,8 @@
 """Tokenization off the event loop, without one thread hop per request.
 
 A hop to a thread and back costs 60 to 100 us of wake-ups, more than tokenizing a sentence. So texts
-that arrive while all workers are busy are handed over together, when one becomes free.
+that arrive while all workers are busy are handed over together, when one becomes free. At most as
+many are busy as the caller's setting of threads says.
 """
 
 from __future__ import annotations
@@ -30,14 +31,19 @@ _WAITING_MAX: Final = 65_536  # jobs of one loop
 
 
 class _Job:
-    __slots__ = ("arguments", "error", "function", "future", "result")
+    __slots__ = ("arguments", "error", "function", "future", "result", "threads")
 
     def __init__(
-        self, future: asyncio.Future[Any], function: Callable[..., Any], arguments: tuple[Any, ...]
+        self,
+        future: asyncio.Future[Any],
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        threads: int,
     ) -> None:
         self.future = future
         self.function = function
         self.arguments = arguments
+        self.threads = threads
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -70,12 +76,14 @@ class _LoopWorkers:
         if len(self._waiting) >= _WAITING_MAX:
             raise QueueFull(f"{_WAITING_MAX} requests wait to be tokenized")
         self._waiting.append(job)
-        if self._busy < _worker_count():
-            self._hand_over()
+        self._hand_over()
 
     def _hand_over(self) -> None:
+        """Waiting jobs to a worker, unless as many are busy as the first of them allows."""
         loop = self._loop()
         if loop is None or not self._waiting:
+            return
+        if self._busy >= min(self._waiting[0].threads, _worker_count()):
             return
         count = min(len(self._waiting), _HANDED_OVER_MAX)
         jobs = [self._waiting.popleft() for _ in range(count)]
@@ -126,14 +134,17 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-async def tokenize_in_worker(function: Callable[..., T], *arguments: Any) -> T:
-    """`function(*arguments)`, which tokenizes, without holding up the running loop. Cancelling the
-    caller drops the work if it has not begun."""
+async def tokenize_in_worker(
+    function: Callable[..., T], *arguments: Any, threads: int = _WORKERS_MAX
+) -> T:
+    """`function(*arguments)`, which tokenizes, without holding up the running loop; it waits while
+    `threads` workers of this loop are busy. Cancelling the caller drops the work if it has not
+    begun."""
     loop = asyncio.get_running_loop()
     with _lock:
         workers = _by_loop.get(loop)
         if workers is None:
             workers = _by_loop[loop] = _LoopWorkers(loop)
     future: asyncio.Future[T] = loop.create_future()
-    workers.submit(_Job(future, function, arguments))
+    workers.submit(_Job(future, function, arguments, threads))
     return await future

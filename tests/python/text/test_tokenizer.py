@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pelton.bridge.word_piece import read_word_piece
 from pelton.errors import CorruptPlan, InvalidInput, PayloadTooLarge
 from pelton.text import TextTokenizer
 
@@ -16,9 +17,15 @@ def json_bytes(minilm: Path) -> bytes:
     return (minilm / "tokenizer.json").read_bytes()
 
 
-@pytest.fixture(scope="module")
-def tokenizer(json_bytes: bytes) -> TextTokenizer:
-    return TextTokenizer(json_bytes, tokens_max=256, text_bytes_max=2048)
+@pytest.fixture(scope="module", params=["package", "native"])
+def tokenizer(json_bytes: bytes, request: pytest.FixtureRequest) -> TextTokenizer:
+    return made(json_bytes, native=request.param == "native")
+
+
+def made(json_bytes: bytes, *, native: bool, tokens_max: int = 256) -> TextTokenizer:
+    encoder = read_word_piece(json_bytes) if native else None
+    assert (encoder is not None) == native
+    return TextTokenizer(json_bytes, tokens_max=tokens_max, text_bytes_max=2048, native=encoder)
 
 
 def words(token_count: int) -> str:
@@ -119,6 +126,31 @@ def test_an_unreadable_tokenizer_is_a_corrupt_plan() -> None:
         TextTokenizer(b"{}", tokens_max=256, text_bytes_max=10)
 
 
-def test_a_limit_without_room_for_text_is_a_corrupt_plan(json_bytes: bytes) -> None:
+@pytest.mark.parametrize("native", [False, True])
+def test_a_limit_without_room_for_text_is_a_corrupt_plan(native: bool, json_bytes: bytes) -> None:
     with pytest.raises(CorruptPlan, match="2 special tokens"):
-        TextTokenizer(json_bytes, tokens_max=2, text_bytes_max=10)
+        made(json_bytes, native=native, tokens_max=2)
+
+
+def test_the_package_and_the_native_tokenizer_say_the_same(json_bytes: bytes) -> None:
+    package, native = (made(json_bytes, native=native) for native in (False, True))
+    assert package.vocabulary_size == native.vocabulary_size == 30522
+    texts = ["short", words(300), words(257), words(256)]
+    ours, theirs = (t.encode(texts, truncate=True) for t in (package, native))
+    assert ours.ids.tolist() == theirs.ids.tolist()
+    assert ours.lengths.tolist() == theirs.lengths.tolist()
+    assert ours.truncated == theirs.truncated == 2
+    errors = []
+    for tokenizer in (package, native):
+        with pytest.raises(InvalidInput) as caught:
+            tokenizer.encode(texts)
+        errors.append((str(caught.value), caught.value.details))
+    assert errors[0] == errors[1]
+    assert "expected at most 256 tokens, got 300 (rows over the limit: 1, 2)" in errors[0][0]
+
+
+def test_only_short_texts_of_the_native_tokenizer_are_quick(json_bytes: bytes) -> None:
+    package, native = (made(json_bytes, native=native) for native in (False, True))
+    assert native.is_quick(["a" * 4000, "b" * 96])
+    assert not native.is_quick(["a" * 4000, "b" * 97])
+    assert not package.is_quick(["a"])

@@ -5,6 +5,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from pelton.text import tokenize_in_worker, workers
 
 
@@ -96,6 +98,31 @@ async def _double(number: int) -> int:
 def test_loops_of_several_threads_work_at_once() -> None:
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda n: run(_double(n)), range(20))) == [n * 2 for n in range(20)]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_more_workers_are_busy_than_the_caller_allows(threads: int, monkeypatch) -> None:
+    monkeypatch.setattr(workers, "_worker_count", lambda: 4)
+    release, lock, busy, most = threading.Event(), threading.Lock(), 0, 0
+
+    def work() -> None:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+            if most == threads:
+                release.set()  # as many as may be are here; the others come later
+        release.wait(20)
+        with lock:
+            busy -= 1
+
+    async def main() -> None:
+        for _ in range(20):  # one after the other is handed over, and then many together
+            calls = (tokenize_in_worker(work, threads=threads) for _ in range(10))
+            await asyncio.gather(*calls)
+
+    run(main())
+    assert most == threads
 
 
 def test_waiting_jobs_are_bounded(monkeypatch) -> None:
