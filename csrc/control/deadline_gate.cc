@@ -17,7 +17,7 @@ GateDecision DeadlineGate::before(GateRequest& request, Nanos now) {
       return GateDecision::reject(refusal);
     }
     if (request.token_count > 0 && is_trusted(now)) {
-      const auto least = static_cast<Nanos>(least_ns(request, now));
+      const auto least = static_cast<Nanos>(least_ns(request, now) + 0.5);
       const Nanos left = request.deadline - now;
       if (least > left) {
         refusal.what =

@@ -28,7 +28,7 @@ class DeadlineGate final : public RequestGate {
   static constexpr Nanos kStaleNs = 1'000'000'000;
 
   struct Options {
-    CostModel::Options batch;
+    CostModel::Options batch = {};
     // Rows of one request that are with the engine at a time. At least 1.
     int64_t request_rows_max = std::numeric_limits<int64_t>::max();
   };

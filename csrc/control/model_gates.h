@@ -42,7 +42,7 @@ class ModelGates {
     int64_t queue_rows_max = 16'384;
     // Rows of one request that are with the engine at a time.
     int64_t request_rows_max = std::numeric_limits<int64_t>::max();
-    CostModel::Options batch;
+    CostModel::Options batch = {};
   };
   explicit ModelGates(const Options& options);
   ModelGates(const ModelGates&) = delete;
