@@ -8,6 +8,9 @@ JOBS ?= 2
 SEED ?= 1
 PRESET ?= release
 PYTEST_ARGS ?=
+# Of make fuzz, for each target; FUZZ_RUNS=0 sets no bound.
+FUZZ_SECONDS ?= 60
+FUZZ_RUNS ?= 0
 # Options of pip for the package, e.g. -C cmake.define.PELTON_WERROR=ON.
 PACKAGE_ARGS ?=
 
@@ -24,13 +27,14 @@ CXX_SOURCES = $(shell git ls-files 'kernels/*.h' 'kernels/*.cc' 'kernels/*.inl' 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long native pytest bench lint format relacy clean
+.PHONY: help serve test test-long native fuzz pytest bench lint format relacy clean
 
 help:
 	@echo "make serve        serve all-MiniLM-L6-v2 on http://$(HOST):$(PORT)"
 	@echo "make test         native tests and Python tests, without the slow ones"
 	@echo "make test-long    all tests, the native ones under ASan+UBSan and TSan too"
 	@echo "make native PRESET=release|asan|tsan   build and run the native tests of one preset"
+	@echo "make fuzz FUZZ_SECONDS=60 FUZZ_RUNS=0   libFuzzer (needs clang) on every fuzz target"
 	@echo "make bench        the figures of the README, measured on this machine"
 	@echo "make lint         ruff, mypy --strict, clang-format: check only"
 	@echo "make format       ruff and clang-format: rewrite"
@@ -57,6 +61,9 @@ native: $(VENV)/.build-tools
 	@$(BIN)/cmake --preset $(PRESET) --log-level=WARNING -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
 	@$(BIN)/cmake --build build/$(PRESET) -j$(JOBS)
 	@$(BIN)/python tests/native/run.py build/$(PRESET) --seed $(SEED)
+
+fuzz: $(VENV)/.build-tools
+	@$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) --runs $(FUZZ_RUNS) --seed $(SEED)
 
 bench: $(VENV)/.package $(VENV)/.bench
 	@$(BIN)/python -m bench
