@@ -10,6 +10,7 @@
 #include "csrc/bindings/plan_binding.h"
 #include "csrc/bindings/problem_binding.h"
 #include "csrc/bindings/text_binding.h"
+#include "csrc/bindings/wire_binding.h"
 #include "csrc/exec/kernel_choice.h"
 
 namespace pelton {
@@ -52,6 +53,7 @@ PYBIND11_MODULE(_native, module) {
   pelton::bind_plan(module);
   pelton::bind_engine(module);
   pelton::bind_text(module);
+  pelton::bind_wire(module);
   module.def("cpu_features", &pelton::cpu_features);
   module.def("kernel_variants", &pelton::kernel_variants);
   module.def("xxh64", &pelton::hash_bytes, pybind11::arg("data"), pybind11::arg("seed") = 0);

@@ -1,6 +1,6 @@
 """The native engine (csrc/bindings). Only pelton.bridge imports it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,37 @@ class NativeProblem(Exception):
 
 def problem_statuses() -> list[tuple[int, int, str, str]]:
     """(kind, HTTP status, slug, title) of every kind of problem."""
+
+# The codecs of csrc/wire, as tests hold them against pelton.codec. They raise NativeProblem. Limits
+# are those of pelton.codec.DecodeLimits by name, and `embedding_items_max`, `embedding_tokens_max`;
+# specs are TensorSpecs; tensors are (name, datatype, shape, data), data as bytes or list of bytes.
+def decode_msgpack(
+    body: bytes, limits: Mapping[str, int], specs: Sequence[tuple[str, str, Sequence[int]]]
+) -> dict[str, Any]: ...
+def encode_msgpack(
+    model_name: str,
+    model_version: str,
+    id: str | None,
+    outputs: Sequence[tuple[str, str, Sequence[int], bytes | list[bytes]]],
+) -> bytes: ...
+def decode_embeddings(
+    content_type: bytes | None, body: bytes, limits: Mapping[str, int]
+) -> dict[str, Any]: ...
+def encode_embeddings(
+    vectors: npt.NDArray[np.float32], model: str, token_count: int, base64: bool
+) -> bytes: ...
+def encode_problem(
+    kind: int,
+    message: str,
+    details: Mapping[str, str | int],
+    path: bytes,
+    request_id: str,
+    fields: Mapping[str, bytes],
+) -> tuple[str, bytes]:
+    """(Content-Type, body) in the shape that the clients of `path` read."""
+
+def retry_headers(kind: int, retry_after_ms: int | None, jitter: float) -> bytes:
+    """Header lines."""
 
 class Plan:
     """A validated plan, memory-mapped."""
