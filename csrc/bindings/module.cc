@@ -5,6 +5,7 @@
 
 #include "csrc/base/cpu_features.h"
 #include "csrc/base/hash.h"
+#include "csrc/bindings/codec_binding.h"
 #include "csrc/bindings/conversions.h"
 #include "csrc/bindings/engine_binding.h"
 #include "csrc/bindings/plan_binding.h"
@@ -54,6 +55,7 @@ PYBIND11_MODULE(_native, module) {
   pelton::bind_engine(module);
   pelton::bind_text(module);
   pelton::bind_wire(module);
+  pelton::bind_codec(module);
   module.def("cpu_features", &pelton::cpu_features);
   module.def("kernel_variants", &pelton::kernel_variants);
   module.def("xxh64", &pelton::hash_bytes, pybind11::arg("data"), pybind11::arg("seed") = 0);

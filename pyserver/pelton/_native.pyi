@@ -198,6 +198,38 @@ class WordPiece:
         """Ids, how many of each text, how many it had uncut. The GIL is released for texts of more
         than 4 KiB in sum. Raises NativeError: tokens_max below special_count."""
 
+def parse_json(text: bytes, limits: dict[str, int]) -> tuple[Any, bool]:
+    """The value, and whether a number was written as an infinite literal. Raises NativeProblem, as
+    the functions below do."""
+
+def decode_infer(
+    content_type: bytes | None,
+    head_length: bytes | None,
+    body: bytes,
+    limits: dict[str, int],
+    specs: Sequence[tuple[str, str, Sequence[int]]],
+) -> dict[str, Any]:
+    """The members of the request; {"is_for_python": True} where native code leaves it to Python.
+    Tensors are (name, OIP datatype, shape, bytes or list of bytes)."""
+
+def request_format(content_type: bytes | None, head_length: bytes | None) -> int:
+    """0 JSON, 1 binary, 2 msgpack."""
+
+def answer_format(
+    content_type: bytes | None, accept: bytes | None, request: int
+) -> tuple[int, bool, str]:
+    """Such a number, whether the answer is JSON whatever outputs ask for, the media type."""
+
+def encode_infer(
+    model_name: str,
+    model_version: str,
+    request_id: str | None,
+    outputs: Sequence[tuple[str, str, Sequence[int], bytes | list[bytes], bool]],
+    non_finite_null: bool,
+    form: tuple[int, bool, str],
+) -> tuple[str, int, bytes]:
+    """Content-Type, bytes of the JSON head (-1 where nothing is behind it), body."""
+
 def cpu_features() -> dict[str, bool]: ...
 def kernel_variants() -> dict[str, str]:
     """The variant chosen for each op."""
