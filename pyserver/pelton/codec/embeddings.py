@@ -41,6 +41,7 @@ __all__ = [
     "encode_embeddings",
     "encode_embeddings_request",
     "encode_openai_error",
+    "read_input",
     "to_openai_body",
 ]
 
@@ -97,7 +98,7 @@ def decode_embeddings(
     check_body_size(len(body), limits)
     bounds = embeddings or EmbeddingsLimits()
     members = read_map(parse_json(bytes(body), limits).value, Where(""))
-    texts, token_ids = _read_input(members.get("input"), bounds)
+    texts, token_ids = read_input(members.get("input"), bounds, Where("input"))
     return EmbeddingsRequest(
         model=read_name(members.get("model"), Where("model"), limits),
         texts=texts,
@@ -109,10 +110,11 @@ def decode_embeddings(
     )
 
 
-def _read_input(
-    value: Any, bounds: EmbeddingsLimits
+def read_input(
+    value: Any, bounds: EmbeddingsLimits, where: Where
 ) -> tuple[tuple[str, ...] | None, tuple[tuple[int, ...], ...] | None]:
-    where = Where("input")
+    """Texts or token ids, in the four forms that they come in; the other one is None. Raises
+    InvalidInput."""
     if isinstance(value, str):
         return (_read_string(value, where),), None
     expected = "a string, or an array of strings, of token ids or of arrays of token ids"

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from pelton.codec import encode_error
 from pelton.codec.embeddings import encode_openai_error
+from pelton.codec.tei import encode_tei_error
 from pelton.codec.types import EncodedBody
 from pelton.errors import Error, retry_headers
 
@@ -48,10 +49,12 @@ def encoded_answer(body: EncodedBody, status: int = 200) -> Answer:
 def error_answer(
     error: Error, *, path: str = "", request_id: str, headers: Mapping[str, str]
 ) -> Answer:
-    """`error` as the clients of `path` read it: OpenAI's shape under /v1, else the problem document
-    with a string member `error`. `headers` are those of the request."""
+    """`error` as the clients of `path` read it: OpenAI's shape under /v1, TEI's for /embed, else
+    the problem document with a string member `error`. `headers` are those of the request."""
     if path.startswith("/v1/"):
         body = encode_openai_error(error)
+    elif path == "/embed":
+        body = encode_tei_error(error, path, request_id)
     else:
         body = encode_error(error, headers, path, request_id)
     answer = encoded_answer(body, error.http_status)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final
 
 from pelton._specs import TensorSpec
+from pelton.errors import Unimplemented
 from pelton.http._answers import Answer, json_answer
-from pelton.http._exchange import Exchange
+from pelton.http._exchange import ALWAYS_OFF_LOOP, Exchange
 from pelton.metrics import CONTENT_TYPE_OPENMETRICS, CONTENT_TYPE_TEXT, render
 from pelton.model import Model
 
@@ -16,14 +18,23 @@ __all__ = [
     "metrics",
     "model_metadata",
     "model_ready",
+    "not_built",
+    "openai_model",
+    "openai_models",
     "ready",
     "server_metadata",
+    "server_version",
 ]
 
-_EXTENSIONS: Final = ("binary_tensor_data", "parameters", "schedule_policy")
+_EXTENSIONS: Final = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+)
 _OPENMETRICS: Final = "application/openmetrics-text"
-# Rendering is off the loop whatever its size: it grows with the number of models.
-_ALWAYS_OFF_LOOP: Final = 1 << 62
 
 
 async def live(_: Exchange) -> Answer:
@@ -36,16 +47,44 @@ async def ready(exchange: Exchange) -> Answer:
     return json_answer({"ready": is_ready}, 200 if is_ready else 503)
 
 
-async def server_metadata(_: Exchange) -> Answer:
+async def server_metadata(exchange: Exchange) -> Answer:
+    """`extensions` are those that work: tools branch on it."""
+    extensions = [*_EXTENSIONS]
+    if exchange.state.regions is not None:
+        extensions.append("system_shared_memory")
+    return json_answer({"name": "pelton", "version": server_version(), "extensions": extensions})
+
+
+@functools.cache
+def server_version() -> str:
+    """The version of the installed distribution, which is read from a file."""
     from importlib.metadata import version
 
-    return json_answer(
-        {"name": "pelton", "version": version("pelton"), "extensions": [*_EXTENSIONS]}
-    )
+    return version("pelton")
 
 
 async def list_models(exchange: Exchange) -> Answer:
     return json_answer({"models": list(exchange.state.models)})
+
+
+def _openai_model(exchange: Exchange, name: str) -> dict[str, Any]:
+    created = exchange.state.started_s
+    return {"id": name, "object": "model", "created": created, "owned_by": "pelton"}
+
+
+async def openai_models(exchange: Exchange) -> Answer:
+    data = [_openai_model(exchange, name) for name in exchange.state.models]
+    return json_answer({"object": "list", "data": data})
+
+
+async def openai_model(exchange: Exchange) -> Answer:
+    name, _ = _requested_model(exchange)
+    return json_answer(_openai_model(exchange, name))
+
+
+async def not_built(exchange: Exchange) -> Answer:
+    """What the protocol's extensions have and this server has not."""
+    raise Unimplemented(f"{exchange.path[:256]}: this part of the protocol is not implemented")
 
 
 def _requested_model(exchange: Exchange) -> tuple[str, Model]:
@@ -88,7 +127,8 @@ async def metrics(exchange: Exchange) -> Answer:
     """Prometheus' text format, or OpenMetrics where it is asked for."""
     openmetrics = _OPENMETRICS in exchange.headers.get("accept", "")
     snapshot = exchange.state.snapshot()
-    text = await exchange.off_loop(_ALWAYS_OFF_LOOP, _render, snapshot, openmetrics)
+    # Whatever its size: it grows with the number of models.
+    text = await exchange.off_loop(ALWAYS_OFF_LOOP, _render, snapshot, openmetrics)
     kind = CONTENT_TYPE_OPENMETRICS if openmetrics else CONTENT_TYPE_TEXT
     return Answer(200, (text,), [(b"content-type", kind.encode())])
 

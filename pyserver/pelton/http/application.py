@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from pelton.errors import (
@@ -99,11 +100,9 @@ class Application:
 
     async def _send(self, exchange: Exchange, answer: Answer, receive: Receive, send: Send) -> None:
         unread = exchange.has_large_unread_body
-        headers: list[Header] = [
-            *answer.headers,
-            (b"content-length", b"%d" % answer.content_length),
-            (b"x-request-id", exchange.request_id.encode()),
-        ]
+        headers: list[Header] = [*answer.headers, (b"x-request-id", exchange.request_id.encode())]
+        if answer.status != HTTPStatus.NO_CONTENT:  # which must not have one (RFC 9110, section 8.6)
+            headers.append((b"content-length", b"%d" % answer.content_length))
         drains = self.state.draining and not exchange.has_pipelined_requests
         if (unread or drains) and (b"connection", b"close") not in headers:
             headers.append((b"connection", b"close"))
