@@ -13,19 +13,30 @@
 namespace pelton {
 namespace {
 
+// What a thread is started for: a rank of a lane's run, a task (no lane), or its end (neither).
 struct Job {
-  void (*body)(void* context, int rank) = nullptr;  // nullptr: end the thread
+  Lane::Body body = nullptr;
+  void (*task)(void* context) = nullptr;
+  SpinBarrier* barrier = nullptr;  // of the run
+  int rank = 0;                    // within the run
   void* context = nullptr;
 };
 
-// Words of one thread. Each is published by one thread and awaited by one.
+// Words of one thread. Each is published by one thread at a time and awaited by one.
 struct Seat {
-  alignas(kInterferenceBytes) WaitWord start;  // the leader: run number, job_ is set
+  alignas(kInterferenceBytes) WaitWord start;  // the leader: run number, job is set
   alignas(kInterferenceBytes) WaitWord done;   // the thread: run number, its body has returned
-  uint32_t run_number = 0;                     // of the last run that it took part in; the leader's
+  uint32_t run_number = 0;                     // of the last run that it took part in; its leader's
+  // Written by the leader while the thread waits in its seat, or is on its way there; the start
+  // word publishes it, and the thread copies it.
+  Job job;
 };
 
 }  // namespace
+
+struct Lane::Meeting {
+  SpinBarrier barrier;
+};
 
 struct Team::State {
   State(const Options& options, bool may_spin)
@@ -33,36 +44,71 @@ struct Team::State {
         peer_limits{may_spin ? options.barrier_spin_ns_max : 0},
         generation(fork_generation()),
         seats(static_cast<size_t>(options.thread_count)),
-        barrier(options.thread_count, peer_limits),
-        placement(options.thread_count) {}
+        placement(options.thread_count),
+        front(this, 0),
+        back(this, 0) {}
 
   void work(int rank) {
     Seat& seat = seats[static_cast<size_t>(rank)];
     for (uint32_t number = 1;; ++number) {
       seat.start.wait_for(number, run_limits);
-      if (job.body == nullptr) return;
+      const Job job = seat.job;
+      if (job.body == nullptr && job.task == nullptr) return;
       placement.settle(rank);
-      barrier.begin(rank);
-      job.body(job.context, rank);
+      if (job.task != nullptr) {
+        job.task(job.context);
+        continue;  // the next job may be there already
+      }
+      job.barrier->begin(job.rank);
+      job.body(job.context, job.rank);
       seat.done.publish(number);
     }
   }
 
-  void start(int rank) {
+  void start(int rank, const Job& job) {
     Seat& seat = seats[static_cast<size_t>(rank)];
+    seat.job = job;
     seat.start.publish(++seat.run_number);
   }
 
   const SpinLimits run_limits;
   const SpinLimits peer_limits;
   const uint32_t generation;
-  std::vector<Seat> seats;  // seat 0 is the leader's and unused
-  SpinBarrier barrier;
+  std::vector<Seat> seats;  // seat 0 is the front leader's and unused
   CpuPlacement placement;
-  // Written by the leader while every thread waits in its seat; the seat's start word publishes it.
-  Job job;
+  Lane front;
+  Lane back;
   std::vector<std::thread> threads;
 };
+
+Lane::Lane(Team::State* team, int first_rank)
+    : team_(team),
+      first_rank_(first_rank),
+      meeting_(new Meeting{SpinBarrier(static_cast<int>(team->seats.size()), team->peer_limits)}) {}
+
+Lane::~Lane() = default;
+
+void Lane::run(int rank_count, Body body, void* context) {
+  PELTON_CHECK(rank_count >= 1 &&
+               rank_count <= static_cast<int>(team_->seats.size()) - first_rank_);
+  PELTON_CHECK(rank_count == 1 || fork_generation() == team_->generation);
+  SpinBarrier& barrier = meeting_->barrier;
+  // Flags keep the number of the last meeting: other ranks than last time have other numbers.
+  if (rank_count != barrier.rank_count()) barrier.reset(rank_count);
+  if (rank_count > 1) team_->placement.settle(first_rank_);
+  for (int rank = 1; rank < rank_count; ++rank) {
+    team_->start(first_rank_ + rank,
+                 {.body = body, .barrier = &barrier, .rank = rank, .context = context});
+  }
+  barrier.begin(0);
+  body(context, 0);
+  for (int rank = 1; rank < rank_count; ++rank) {
+    Seat& seat = team_->seats[static_cast<size_t>(first_rank_ + rank)];
+    seat.done.wait_for(seat.run_number, team_->peer_limits);
+  }
+}
+
+void Lane::barrier(int rank) { meeting_->barrier.arrive_and_wait(rank); }
 
 Team::Team(const Options& options) {
   PELTON_CHECK(options.thread_count >= 1);
@@ -80,29 +126,28 @@ Team::~Team() {
     (void)state_.release();
     return;
   }
-  state_->job = {};
-  for (int rank = 1; rank < size(); ++rank) state_->start(rank);
+  for (int rank = 1; rank < size(); ++rank) state_->start(rank, {});
   for (std::thread& thread : state_->threads) thread.join();
 }
 
 int Team::size() const { return static_cast<int>(state_->seats.size()); }
 
-void Team::run(int rank_count, void (*body)(void* context, int rank), void* context) {
-  PELTON_CHECK(rank_count >= 1 && rank_count <= size());
-  PELTON_CHECK(rank_count == 1 || fork_generation() == state_->generation);
-  // Flags keep the number of the last meeting: other ranks than last time have other numbers.
-  if (rank_count != state_->barrier.rank_count()) state_->barrier.reset(rank_count);
-  state_->job = {body, context};
-  if (rank_count > 1) state_->placement.settle(0);
-  for (int rank = 1; rank < rank_count; ++rank) state_->start(rank);
-  state_->barrier.begin(0);
-  body(context, 0);
-  for (int rank = 1; rank < rank_count; ++rank) {
-    Seat& seat = state_->seats[static_cast<size_t>(rank)];
-    seat.done.wait_for(seat.run_number, state_->peer_limits);
-  }
+Lane& Team::front() { return state_->front; }
+
+Lane& Team::back() { return state_->back; }
+
+void Team::run(int rank_count, Lane::Body body, void* context) {
+  state_->front.run(rank_count, body, context);
 }
 
-void Team::barrier(int rank) { state_->barrier.arrive_and_wait(rank); }
+void Team::barrier(int rank) { state_->front.barrier(rank); }
+
+void Team::post(int rank_count, void (*task)(void* context), void* context) {
+  PELTON_CHECK(rank_count >= 1 && rank_count < size());
+  PELTON_CHECK(fork_generation() == state_->generation);
+  state_->placement.settle(0);  // where the front is: the task keeps away from there
+  state_->back.first_rank_ = size() - rank_count;
+  state_->start(size() - rank_count, {.task = task, .context = context});
+}
 
 }  // namespace pelton

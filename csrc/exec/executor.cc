@@ -17,6 +17,11 @@ constexpr int64_t kRowsPerRankMin = 24;
 // By-sequence work may leave the other ranks idle for this share of the time before cutting every
 // step pays.
 constexpr double kImbalanceMax = 1.2;
+// GEMMs are cut at multiples of this many columns.
+constexpr int64_t kColumnUnit = 48;
+// A GEMM that must yield is cut into parts of about so many multiply-adds (some 300 us of one
+// core).
+constexpr int64_t kMacsPerPartMax = 20'000'000;
 
 constexpr int kTokenDomain = static_cast<int>(RowDomain::kTokens);
 constexpr int kRowDomain = static_cast<int>(RowDomain::kRows);
@@ -97,9 +102,15 @@ Status Executor::check(const RequestView& request) const {
   return Status();
 }
 
-Status Executor::run(const BatchView& batch) {
+int Executor::ranks_wanted(int64_t row_count, int64_t token_count) const {
+  const int64_t macs = program_.macs_per_token * token_count + program_.macs_per_row * row_count;
+  return macs < kMacsForTeam ? 1 : std::min(options_.threads_max, options_.team->size());
+}
+
+Status Executor::run(const BatchView& batch, const RunSite& site) {
+  site_ = site;
   PELTON_RETURN_IF_ERROR(bind(batch));
-  options_.team->run(ranks_, &Executor::run_rank, this);
+  site_.lane->run(ranks_, &Executor::run_rank, this);
   return Status();
 }
 
@@ -131,9 +142,7 @@ void Executor::order_rows(const BatchView& batch) {
 
 // Fills ranks_, together_, rows_, token_begins_ and rank_ends_.
 void Executor::choose_split() {
-  const int64_t macs = program_.macs_per_token * token_count_ + program_.macs_per_row * row_count_;
-  const int available = std::min(options_.threads_max, options_.team->size());
-  ranks_ = macs < kMacsForTeam ? 1 : available;
+  ranks_ = std::min(ranks_wanted(row_count_, token_count_), site_.rank_count);
   const double imbalance = plan_->ragged() && ranks_ > 1
                                ? assign_sequences(lengths_, ranks_, order_, rank_ends_, loads_)
                                : assign_evenly(row_count_, ranks_, order_, rank_ends_);
@@ -239,6 +248,11 @@ void Executor::run_rank(void* context, int index) {
   }
 }
 
+// Only the lane's leader calls the hook: what it does belongs to that thread.
+void Executor::yield(const Rank& rank) const {
+  if (rank.index == 0) site_.yield();
+}
+
 // Takes the rank's rows through the whole network; what the steps hand on stays in L2.
 void Executor::run_chunk(Rank& rank) {
   copy_rows(rank, rank.rows, true);
@@ -252,23 +266,38 @@ void Executor::run_chunk(Rank& rank) {
       const Range block{begin, std::min(range.end, begin + block_rows_)};
       rank.block.first_row = block.begin;
       for (int s = segment.step_begin; s < segment.step_end; ++s) {
-        const Step& step = program_.steps[static_cast<size_t>(s)];
-        run_row_local(step, rank, block, {0, step.columns});
+        run_block(program_.steps[static_cast<size_t>(s)], rank, block);
+        yield(rank);
       }
     }
   }
   copy_rows(rank, rank.rows, false);
 }
 
+void Executor::run_block(const Step& step, Rank& rank, Range block) {
+  const Range all{0, step.columns};
+  const int64_t macs_per_column = (block.end - block.begin) * step.depth;
+  if (!site_.finely || macs_per_column * step.columns <= kMacsPerPartMax) {
+    return run_row_local(step, rank, block, all);
+  }
+  const int64_t part = std::max(kMacsPerPartMax / macs_per_column, int64_t{1});
+  const int64_t width = (part + kColumnUnit - 1) / kColumnUnit * kColumnUnit;
+  for (int64_t begin = 0; begin < all.end; begin += width) {
+    if (begin > 0) yield(rank);
+    run_row_local(step, rank, block, {begin, std::min(all.end, begin + width)});
+  }
+}
+
 void Executor::run_together(Rank& rank) {
-  Team& team = *options_.team;
+  Lane& lane = *site_.lane;
   const Range mine = even_part(row_count_, 1, rank.index, ranks_);
   copy_rows(rank, mine, true);
-  team.barrier(rank.index);
+  lane.barrier(rank.index);
   for (const Segment& segment : program_.segments) {
     for (int s = segment.step_begin; s < segment.step_end; ++s) {
       run_part_of_step(program_.steps[static_cast<size_t>(s)], segment, rank);
-      team.barrier(rank.index);
+      lane.barrier(rank.index);
+      yield(rank);
     }
   }
   copy_rows(rank, mine, false);
@@ -289,7 +318,7 @@ void Executor::run_part_of_step(const Step& step, const Segment& segment, Rank& 
   const int column_part = rank.index % split.column_parts;
   const int row_part = rank.index / split.column_parts;
   run_row_local(step, rank, even_part(rows, 8, row_part, split.row_parts),
-                even_part(step.columns, 48, column_part, split.column_parts));
+                even_part(step.columns, kColumnUnit, column_part, split.column_parts));
 }
 
 // Copies inputs from the requests into the batch, or outputs from the batch to the requests.

@@ -16,7 +16,7 @@
 
 #include "csrc/base/batch_view.h"
 #include "csrc/base/status.h"
-#include "csrc/concurrency/team.h"
+#include "csrc/concurrency/run_site.h"
 #include "csrc/exec/program.h"
 #include "csrc/exec/work_split.h"
 #include "csrc/memory/arena.h"
@@ -44,10 +44,20 @@ class Executor {
   // expected and what came.
   Status check(const RequestView& request) const;
 
+  // How many ranks run() would use of those it may: 1 for batches too small to share.
+  int ranks_wanted(int64_t row_count, int64_t token_count) const;
+
   // Runs one batch and fills the wanted outputs. Allocates only when a batch is larger than all
   // before it. kOutOfMemory when the arena cannot grow. REQUIRES: check() of every request was ok;
   // the view's totals are right.
-  Status run(const BatchView& batch);
+  //
+  // Calls the site's hook between the instructions of the plan, and between the parts that an
+  // instruction has (blocks of rows, heads; where the site says finely, also columns).
+  Status run(const BatchView& batch, const RunSite& site);
+  // On the front lane of the whole team.
+  Status run(const BatchView& batch) {
+    return run(batch, {.lane = &options_.team->front(), .rank_count = options_.team->size()});
+  }
 
   const Plan& plan() const { return *plan_; }
   uint64_t arena_bytes() const { return arena_.bytes(); }
@@ -62,6 +72,8 @@ class Executor {
   Status lay_out();
   static void run_rank(void* context, int rank);
   void run_chunk(Rank& rank);
+  void run_block(const Step& step, Rank& rank, Range block);
+  void yield(const Rank& rank) const;
   void run_together(Rank& rank);
   void run_part_of_step(const Step& step, const Segment& segment, Rank& rank);
   Range rows_of_rank(int rank) const;
@@ -89,6 +101,7 @@ class Executor {
   Arena arena_;
 
   // The batch that runs.
+  RunSite site_;
   struct BatchRow {
     const RequestView* request;
     int64_t row;    // within the request

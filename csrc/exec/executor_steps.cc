@@ -131,6 +131,7 @@ void Executor::run_attention(const Step& step, Rank& rank, Range items) {
   const int64_t heads = in.ints[0];
   const int64_t hidden = step.columns;
   for (int64_t item = items.begin; item < items.end; ++item) {
+    if (!together_ && item > items.begin) yield(rank);
     const auto sequence = static_cast<size_t>(item / heads);
     const int64_t begin = token_begins_[sequence];
     kernels::F32AttentionParams p;

@@ -14,6 +14,7 @@ class BatchTimeEstimate {
   void add(int64_t token_count, Nanos run_ns);
   // {0, 0} before the first batch.
   BatchTime estimate() const;
+  bool is_empty() const { return weight_ == 0; }
 
  private:
   static constexpr double kDecay = 0.98;  // the last 50 batches or so

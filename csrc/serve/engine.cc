@@ -19,6 +19,7 @@ namespace {
 constexpr int64_t kQueueRequestsMax = int64_t{1} << 20;
 constexpr int kModelsMax = 4096;
 constexpr int64_t kBatchWaitUsMax = 60'000'000;
+constexpr int64_t kWeightMax = 1000;
 
 ModelId make_model_id(uint32_t generation, uint32_t index) {
   return ModelId{generation} << 32 | index;
@@ -43,6 +44,7 @@ Status check_limits(const ModelLimits& limits) {
   PELTON_RETURN_IF_ERROR(check_limit("batch_rows_max", limits.batch_rows_max, 1, kHighest));
   PELTON_RETURN_IF_ERROR(check_limit("batch_tokens_max", limits.batch_tokens_max, 1, kHighest));
   PELTON_RETURN_IF_ERROR(check_limit("queue_rows_max", limits.queue_rows_max, 1, kHighest));
+  PELTON_RETURN_IF_ERROR(check_limit("weight", limits.weight, 1, kWeightMax));
   return check_limit("batch_wait_us_max", limits.batch_wait_us_max, 0, kBatchWaitUsMax);
 }
 
@@ -67,10 +69,10 @@ class Engine::Impl {
  public:
   explicit Impl(const Options& options)
       : generation_(fork_generation()),
-        team_({.thread_count = options.thread_count, .spin_ns_max = options.spin_ns_max}),
         core_(options, options.clock != nullptr ? *options.clock : default_clock()),
+        team_({.thread_count = options.thread_count, .spin_ns_max = options.spin_ns_max}),
         // Besides the team there is whoever submits: spinning must leave that one a CPU.
-        worker_(core_, options.thread_count < usable_cpu_count() ? options.spin_ns_max : 0),
+        worker_(core_, team_, options.thread_count < usable_cpu_count() ? options.spin_ns_max : 0),
         thread_([this] { worker_.run(); }) {
     pthread_setname_np(thread_.native_handle(), "pelton-engine");
   }
@@ -94,12 +96,14 @@ class Engine::Impl {
   void tell_deserted();
   static SubmitResult check(const Submission& submission, const Model& model, Nanos now);
   SubmitResult enqueue(const Submission& submission, ModelEntry& entry, Nanos now);
-  void close_gates();  // REQUIRES: models_mutex is held
+  // REQUIRES, both: models_mutex is held.
+  void close_gates();
+  void close_gate(ModelEntry& entry);
   bool wait_until_deserted(const Gate* gate, Nanos deadline);
 
   const uint32_t generation_;
-  Team team_;
   EngineCore core_;
+  Team team_;  // after core_: its threads may still wake the worker when the worker has ended
   Worker worker_;
   std::mutex join_mutex_;
   std::thread thread_;  // guarded by join_mutex_ after construction
@@ -119,6 +123,7 @@ Result<ModelId> Engine::Impl::add_model(std::shared_ptr<Runner> runner, const Mo
     entry.model = std::move(model);
     entry.id.store(id, std::memory_order_relaxed);
     entry.gate.open();
+    core_.open_models.fetch_add(1, std::memory_order_relaxed);
     return id;
   }
   return unavailable("the engine has as many models as it can hold (models_max)");
@@ -131,8 +136,9 @@ Status Engine::Impl::remove_model(ModelId id) {
     entry = find(id);
     if (entry == nullptr || entry->is_being_removed) return model_not_found();
     entry->is_being_removed = true;
-    entry->gate.close();
+    close_gate(*entry);
   }
+  core_.pause("remove_model");
   core_.work.wake();  // a batch that is held back must run now
   wait_until_deserted(&entry->gate, kNoDeadline);
   std::unique_ptr<Model> model;  // destroyed after the lock is given back: a runner may be large
@@ -161,7 +167,8 @@ SubmitResult Engine::Impl::submit(const Submission& submission, Wake wake) {
     leave(entry);
     return SubmitResult::refused(StatusCode::kNotFound, kNoModel);
   }
-  const Nanos now = core_.clock.now();
+  core_.pause("submit");
+  const Nanos now = submission.arrival != 0 ? submission.arrival : core_.clock.now();
   SubmitResult result = check(submission, *entry.model, now);
   if (result.ok()) result = enqueue(submission, entry, now);
   if (result.ok()) {
@@ -232,6 +239,7 @@ SubmitResult Engine::Impl::enqueue(const Submission& submission, ModelEntry& ent
   // The slots are the ring's budget. From here on the request is the worker's, and may be over
   // before this returns.
   PELTON_CHECK(core_.arrivals.try_push(ticket));
+  core_.pause("queued");
   return SubmitResult::accepted(ticket);
 }
 
@@ -242,6 +250,7 @@ bool Engine::Impl::cancel(Ticket ticket) {
     case SlotState::Cancelled::kTooLate:
       return false;
     case SlotState::Cancelled::kQueued:
+      core_.pause("cancel");
       if (core_.cancel_hints.try_push(ticket)) core_.work.wake();
       return true;
     case SlotState::Cancelled::kClaimed:
@@ -256,6 +265,7 @@ bool Engine::Impl::drain(Nanos deadline) {
     const std::lock_guard lock(core_.models_mutex);
     close_gates();
   }
+  core_.pause("drain");
   core_.work.wake();  // batches that are held back must run now
   return wait_until_deserted(nullptr, deadline);
 }
@@ -266,6 +276,7 @@ void Engine::Impl::close() {
     close_gates();
     core_.is_closing.store(true, std::memory_order_release);
   }
+  core_.pause("close");
   core_.work.wake();
   const std::lock_guard lock(join_mutex_);
   if (thread_.joinable()) thread_.join();
@@ -311,7 +322,13 @@ void Engine::Impl::tell_deserted() {
 
 void Engine::Impl::close_gates() {
   core_.is_draining = true;
-  for (uint32_t i = 0; i < core_.model_count_max; ++i) core_.entries[i].gate.close();
+  for (uint32_t i = 0; i < core_.model_count_max; ++i) close_gate(core_.entries[i]);
+}
+
+void Engine::Impl::close_gate(ModelEntry& entry) {
+  if (entry.gate.is_closed()) return;
+  entry.gate.close();
+  core_.open_models.fetch_sub(1, std::memory_order_relaxed);
 }
 
 bool Engine::Impl::wait_until_deserted(const Gate* gate, Nanos deadline) {

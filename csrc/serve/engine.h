@@ -1,9 +1,9 @@
 // Engine: models, one queue, one worker thread that forms batches and runs them, and the team that
 // they run on.
 //
-// Several models share the worker: the next batch comes from the model whose first pending request
-// is the most urgent (level, then deadline, then arrival; requests of different models never share
-// a batch). See pick_batch.h for what goes into a batch and why nothing starves.
+// Requests of different models never share a batch. Several models share the team by level, then by
+// weight; two batches of different models may run at once; a long one leaves room for others. See
+// schedule.h for whose batch comes next and where it runs, pick_batch.h for what goes into it.
 //
 // Life of a request: submit() puts it into a slot and queues it. It is over when its completion has
 // been pushed to its sink: exactly once for each accepted request, whatever happens (run, failed,
@@ -38,6 +38,7 @@ struct ModelLimits {
   int64_t batch_tokens_max = 16'384;
   int64_t batch_wait_us_max = 0;  // how long a request may be held back for a fuller batch
   int64_t queue_rows_max = 4096;  // accepted and not yet in a batch
+  int64_t weight = 1;  // of its share of the cores while several models have requests, 1 to 1000
 };
 
 struct Submission {
@@ -47,6 +48,9 @@ struct Submission {
   RequestView request = {};  // what its spans and pointers name stays valid until the completion
   CompletionSink* sink = nullptr;  // see CompletionSink for how long it must live
   void* user = nullptr;            // comes back in the completion
+  // When the request came, by the engine's clock, not in the future; 0: the engine reads its clock.
+  // A caller that submits many in a turn reads it once.
+  Nanos arrival = 0;
 };
 
 // Whether submit() wakes the worker.
@@ -96,6 +100,14 @@ class [[nodiscard]] SubmitResult {
   int64_t limit_ = 0;
 };
 
+// For tests: called where threads hand something over to others, from the thread that does it. May
+// take any time; must not use the engine.
+class Pauser {
+ public:
+  virtual ~Pauser() = default;
+  virtual void pause(const char* where) noexcept = 0;
+};
+
 class Engine {
  public:
   struct Options {
@@ -105,6 +117,7 @@ class Engine {
     int64_t spin_ns_max =
         50'000;  // how long worker and team look for work before they sleep, CPUs permitting
     const Clock* clock = nullptr;  // nullptr: the monotonic clock. Must outlive the engine.
+    Pauser* pauser = nullptr;      // nullptr: none. Must outlive the engine.
   };
   // Starts the worker and the team. REQUIRES: thread_count >= 1, 1 <= queue_requests_max <= 2^20,
   // 1 <= models_max <= 4096.
@@ -115,10 +128,11 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   int thread_count() const;
-  // The team that batches run on. Only a Runner may use it, and only inside its run().
+  // The team that batches run on. Only a Runner may use it, and only as its site says.
   Team& team();
 
-  // kInvalidArgument: no runner, a limit below 1 (batch_wait_us_max: outside [0, 60 s]).
+  // kInvalidArgument: no runner, a limit below 1 (batch_wait_us_max: outside [0, 60 s]; weight:
+  // outside [1, 1000]).
   // kUnavailable: closed, draining, or models_max.
   Result<ModelId> add_model(std::shared_ptr<Runner> runner, const ModelLimits& limits);
   // Refuses further requests for the model, waits until all accepted ones are over, and lets go of

@@ -65,7 +65,10 @@ struct Model {
 
   // The worker's own.
   PendingSet pending;
-  BatchTimeEstimate time_estimate;
+  BatchTimeEstimate core_time;  // of batches: their time times their threads
+  double served_ns = 0;         // see FairShare
+  uint64_t batch_number = 0;
+  int threads_last = 1;  // of the last batch
 };
 
 // A place in the table of models. The gate counts the requests that are not over; `model` is there
@@ -79,9 +82,11 @@ struct ModelEntry {
       model;                // written while the gate is deserted, under EngineCore::models_mutex
   uint32_t generation = 0;  // guarded by models_mutex
   bool is_being_removed = false;  // guarded by models_mutex
-  // The worker's own: how many requests are over but have not left the gate, because they are not
-  // flushed yet.
-  uint64_t over_count = 0;
+
+  // The rest is the worker's own.
+  uint64_t over_count = 0;  // requests that are over but not flushed, and so still in the gate
+  bool is_active = false;   // is in the worker's list
+  ModelId long_id = 0;      // the model whose batches are known to be long, see kLongBatchNs
 };
 
 // A request from acceptance to completion. `state` is shared; the rest is written by the submitter
@@ -114,7 +119,8 @@ struct EngineCore {
         arrivals(std::bit_ceil(std::max<size_t>(slot_count, 2))),
         cancel_hints(std::bit_ceil(std::max<size_t>(slot_count, 2))),
         entries(new ModelEntry[model_count_max]),
-        pending_pool(slot_count) {}
+        pending_pool(slot_count),
+        pauser(options.pauser) {}
 
   bool all_deserted() const {
     for (uint32_t i = 0; i < model_count_max; ++i) {
@@ -135,7 +141,10 @@ struct EngineCore {
   Sleeper work;  // the worker sleeps here: arrivals, hints, closing, a deserted gate
 
   const std::unique_ptr<ModelEntry[]> entries;
-  std::mutex models_mutex;   // control plane only; opening and closing of gates
+  std::mutex models_mutex;  // control plane only; opening and closing of gates
+  // Models that take requests. Written under models_mutex. Relaxed: a stale value places one batch
+  // otherwise.
+  std::atomic<int> open_models{0};
   bool is_draining = false;  // guarded by models_mutex
   EventCount deserted;       // drain() and remove_model() sleep here
 
@@ -143,6 +152,11 @@ struct EngineCore {
   std::atomic<bool> is_closing{false};
 
   PendingPool pending_pool;  // the worker's
+  Pauser* const pauser;
+
+  void pause(const char* where) const {
+    if (pauser != nullptr) pauser->pause(where);
+  }
 };
 
 }  // namespace pelton

@@ -28,9 +28,9 @@ void PendingSet::insert(const PendingRequest& request) {
   auto node = std::move(pool_->free_nodes_.back());
   pool_->free_nodes_.pop_back();
   node.value() = request;
-  const auto inserted = requests_.insert(std::move(node));
-  PELTON_CHECK(inserted.inserted);
-  pool_->places_[request.slot] = {inserted.position, youngest_, PendingPool::kNone, this};
+  // Most requests come last also in this order: constant time then.
+  const auto position = requests_.insert(requests_.end(), std::move(node));
+  pool_->places_[request.slot] = {position, youngest_, PendingPool::kNone, this};
   (youngest_ == PendingPool::kNone ? oldest_ : pool_->places_[youngest_].younger) = request.slot;
   youngest_ = request.slot;
 }

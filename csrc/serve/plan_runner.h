@@ -25,7 +25,14 @@ class PlanRunner final : public Runner {
 
   // Executor::check()
   Status check(const RequestView& request) const override { return executor_->check(request); }
+  // On the whole team. REQUIRES: nothing else runs on it.
   Status run(const BatchView& batch, Nanos) override { return executor_->run(batch); }
+  Status run_at(const BatchView& batch, Nanos, const RunSite& site) override {
+    return executor_->run(batch, site);
+  }
+  int threads_wanted(int64_t row_count, int64_t token_count) const override {
+    return executor_->ranks_wanted(row_count, token_count);
+  }
   const Plan& plan() const { return executor_->plan(); }
   MemoryStats memory() const { return allocator_->stats(); }
 

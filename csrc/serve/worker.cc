@@ -10,22 +10,8 @@
 namespace pelton {
 namespace {
 
-uint64_t duration(Nanos from, Nanos to) {
-  return static_cast<uint64_t>(std::max<Nanos>(to - from, 0));
-}
-
 int32_t saturated(int64_t count) {
   return static_cast<int32_t>(std::min<int64_t>(count, std::numeric_limits<int32_t>::max()));
-}
-
-// The time that a batch must be expected to need when it is held back towards a deadline: half as
-// long again as the batches before it, and what a wake-up takes on a busy machine. Held to the last
-// moment it would often be too late.
-BatchTime with_margin(const BatchTime& estimate) {
-  constexpr double kFactor = 1.5;
-  constexpr double kWakeNs = 2e6;
-  return {.fixed_ns = kFactor * estimate.fixed_ns + kWakeNs,
-          .token_ns = kFactor * estimate.token_ns};
 }
 
 Status cancelled() { return Status(StatusCode::kCancelled, "the request was cancelled"); }
@@ -38,31 +24,40 @@ Status closed() {
 
 }  // namespace
 
-Worker::Worker(EngineCore& core, int64_t spin_ns_max) : core_(core), spin_ns_max_(spin_ns_max) {
+Worker::Worker(EngineCore& core, Team& team, int64_t spin_ns_max)
+    : core_(core),
+      team_(team),
+      spin_ns_max_(spin_ns_max),
+      front_(core.slot_count),
+      nested_(core.slot_count),
+      back_(core.slot_count) {
   active_.reserve(core.model_count_max);
-  picked_.reserve(core.slot_count);
+  contenders_.reserve(core.model_count_max);
+  by_age_.reserve(core.model_count_max);
   candidate_.reserve(core.slot_count);
-  requests_.reserve(core.slot_count);
   // Between two flushes all that is pending can be over, and all that two calls of take_arrivals()
   // take.
   pushed_.reserve(3 * size_t{core.slot_count});
 }
 
 void Worker::run() {
-  for (;;) {
+  for (bool has_started = false;;) {
     // Read before the arrivals are taken: what close() found accepted is then among them or still
     // inside a gate.
     const bool closing = core_.is_closing.load(std::memory_order_acquire);
+    collect_back();
     take_arrivals();
     take_cancel_hints();
-    const Nanos now = core_.clock.now();
+    // Where a batch has just run, its end is new enough.
+    if (!has_started) now_ = core_.clock.now();
     if (closing) {
       fail_pending();
     } else {
-      expire(now);
+      expire(now_);
     }
     flush();  // before a batch: these need not wait for it
-    if (run_a_batch(now)) continue;
+    has_started = start_a_batch(now_);
+    if (has_started) continue;
     if (closing && core_.all_deserted()) return;
     sleep(closing);
   }
@@ -81,13 +76,15 @@ bool Worker::take_arrivals() {
       const uint32_t index = slot_of_ticket(tickets[i]);
       const RequestSlot& slot = core_.slots[index];
       activate(*slot.entry);
-      slot.entry->model->pending.insert({.level = slot.level,
-                                         .deadline = slot.deadline,
-                                         .arrival_number = arrival_number_++,
-                                         .arrival = slot.arrival,
-                                         .slot = index,
-                                         .row_count = slot.request.row_count,
-                                         .token_count = slot.request.token_count});
+      Model& model = *slot.entry->model;
+      if (model.pending.empty()) model.served_ns = share_.join(model.served_ns);
+      model.pending.insert({.level = slot.level,
+                            .deadline = slot.deadline,
+                            .arrival_number = arrival_number_++,
+                            .arrival = slot.arrival,
+                            .slot = index,
+                            .row_count = slot.request.row_count,
+                            .token_count = slot.request.token_count});
       // Its hint may have come and gone before it.
       if (slot.state.is_cancelled(slot.generation)) drop(index, Outcome::kCancelled, Status());
     }
@@ -132,120 +129,6 @@ void Worker::fail_pending() {
   }
 }
 
-bool Worker::run_a_batch(Nanos now) {
-  ModelEntry* entry = choose_batch(now);
-  if (entry == nullptr) return false;
-  ++batch_number_;
-  claim_picked(*entry);
-  if (!requests_.empty()) execute(*entry);
-  flush();
-  return true;
-}
-
-ModelEntry* Worker::choose_batch(Nanos now) {
-  wake_at_ = kNoDeadline;
-  const bool oldest_first = batch_number_ % kOldestFirstPeriod == kOldestFirstPeriod - 1;
-  if (oldest_first) {
-    ModelEntry* entry = entry_with_oldest();
-    if (entry != nullptr && pick_from(*entry, now, true, picked_).count > 0) return entry;
-  }
-  ModelEntry* chosen = nullptr;
-  for (ModelEntry* entry : active_) {
-    const PendingSet& pending = entry->model->pending;
-    if (pending.empty()) continue;
-    if (chosen != nullptr && !MoreUrgent()(*pending.begin(), *chosen->model->pending.begin())) {
-      continue;
-    }
-    const BatchPick pick = pick_from(*entry, now, false, candidate_);
-    wake_at_ = std::min(wake_at_, pick.wait_until);
-    if (pick.count == 0) continue;
-    chosen = entry;
-    std::swap(picked_, candidate_);
-  }
-  return chosen;
-}
-
-ModelEntry* Worker::entry_with_oldest() const {
-  ModelEntry* oldest = nullptr;
-  for (ModelEntry* entry : active_) {
-    if (entry->model->pending.empty()) continue;
-    if (oldest == nullptr || entry->model->pending.oldest().arrival_number <
-                                 oldest->model->pending.oldest().arrival_number) {
-      oldest = entry;
-    }
-  }
-  return oldest;
-}
-
-BatchPick Worker::pick_from(const ModelEntry& entry, Nanos now, bool oldest_first,
-                            std::vector<uint32_t>& slots) {
-  const Model& model = *entry.model;
-  // Nobody is coming any more: a batch that is held back would only be late.
-  const bool may_wait = !entry.gate.is_closed();
-  const BatchRules rules{.rows_max = model.limits.batch_rows_max,
-                         .tokens_max = model.limits.batch_tokens_max,
-                         .wait_max = may_wait ? model.limits.batch_wait_us_max * 1000 : 0,
-                         .predicted = with_margin(model.time_estimate.estimate()),
-                         .oldest_first = oldest_first};
-  // Within its capacity. Every request has a row at least.
-  slots.resize(std::min(model.pending.size(), static_cast<size_t>(rules.rows_max)));
-  const BatchPick pick = pick_batch(model.pending, rules, now, slots);
-  slots.resize(pick.count);
-  return pick;
-}
-
-// Moves the picked requests from pending to claimed; those that were cancelled meanwhile are
-// completed and left out.
-void Worker::claim_picked(ModelEntry& entry) {
-  requests_.clear();
-  size_t claimed = 0;
-  for (const uint32_t index : picked_) {
-    RequestSlot& slot = core_.slots[index];
-    entry.model->pending.erase(index);
-    entry.model->release_rows(slot.request.row_count);
-    if (slot.state.claim(slot.generation)) {
-      requests_.push_back(&slot.request);
-      picked_[claimed++] = index;
-    } else {
-      complete(index, Outcome::kCancelled, Status());
-    }
-  }
-  picked_.resize(claimed);
-}
-
-void Worker::execute(ModelEntry& entry) {
-  Model& model = *entry.model;
-  BatchView batch{.requests = requests_};
-  Nanos latest_deadline = std::numeric_limits<Nanos>::min();
-  for (const uint32_t index : picked_) {
-    const RequestSlot& slot = core_.slots[index];
-    batch.row_count += slot.request.row_count;
-    batch.token_count += slot.request.token_count;
-    latest_deadline = std::max(latest_deadline, slot.deadline);
-  }
-  Execution execution{.row_count = batch.row_count, .token_count = batch.token_count};
-  execution.started = core_.clock.now();
-  const Status status = model.runner->run(batch, latest_deadline);
-  execution.ended = core_.clock.now();
-  const uint64_t run_ns = duration(execution.started, execution.ended);
-
-  model.time_estimate.add(batch.token_count, static_cast<Nanos>(run_ns));
-  model.counters.add(Model::kBatches, 1);
-  model.counters.add(Model::kRows, static_cast<uint64_t>(batch.row_count));
-  model.counters.add(Model::kTokens, static_cast<uint64_t>(batch.token_count));
-  model.counters.add(Model::kRequestsExecuteNs, run_ns * picked_.size());
-  model.execute_ns.record(run_ns);
-  model.batch_rows.record(static_cast<uint64_t>(batch.row_count));
-  model.batch_tokens.record(static_cast<uint64_t>(batch.token_count));
-  model.batch_sizes.record(batch.row_count, run_ns);
-  model.last_execution.store(execution.ended, std::memory_order_relaxed);
-  const Outcome outcome = status.ok() ? Outcome::kOk : Outcome::kError;
-  for (const uint32_t index : picked_) {
-    model.queue_ns.record(duration(core_.slots[index].arrival, execution.started));
-    complete(index, outcome, status, execution);
-  }
-}
-
 void Worker::drop(uint32_t index, Outcome outcome, Status status) {
   RequestSlot& slot = core_.slots[index];
   Model& model = *slot.entry->model;
@@ -264,7 +147,7 @@ void Worker::complete(uint32_t index, Outcome outcome, Status status, const Exec
     status = cancelled();
   }
   slot.entry->model->count(outcome);
-  ++slot.entry->over_count;
+  ++slot.entry->over_count;  // and it is active: see finish()
   CompletionSink* const sink = slot.sink;
   Completion completion{.ticket = make_ticket(slot.generation, index),
                         .user = slot.user,
@@ -282,12 +165,14 @@ void Worker::complete(uint32_t index, Outcome outcome, Status status, const Exec
 
 void Worker::flush() {
   if (pushed_.empty()) return;
+  core_.pause("flush");
   flush_sinks();
   size_t kept = 0;
   bool any_deserted = false;
   // The last access to a model comes before its gate is left: the gate is what keeps it.
   for (ModelEntry* entry : active_) {
-    if (!entry->model->pending.empty()) active_[kept++] = entry;
+    entry->is_active = !entry->model->pending.empty();
+    if (entry->is_active) active_[kept++] = entry;
     const uint64_t over_count = std::exchange(entry->over_count, 0);
     if (over_count > 0 && entry->gate.leave(over_count)) any_deserted = true;
   }
@@ -311,13 +196,17 @@ void Worker::flush_sinks() {
 }
 
 void Worker::activate(ModelEntry& entry) {
-  if (entry.model->pending.empty() && entry.over_count == 0) active_.push_back(&entry);
+  if (entry.is_active) return;
+  entry.is_active = true;
+  active_.push_back(&entry);
 }
 
 void Worker::sleep(bool was_closing) {
   if (spin_ns_max_ > 0) {
     const int64_t end = spin_clock_ns() + spin_ns_max_;
-    while (core_.arrivals.approximate_size() == 0 && spin_clock_ns() < end) StdAtomics::pause();
+    while (core_.arrivals.approximate_size() == 0 && !back_is_done() && spin_clock_ns() < end) {
+      StdAtomics::pause();
+    }
   }
   core_.work.prepare();
   if (must_stay_awake(was_closing)) {
@@ -332,7 +221,7 @@ void Worker::sleep(bool was_closing) {
 bool Worker::must_stay_awake(bool was_closing) {
   const bool arrived = take_arrivals();
   const bool hinted = take_cancel_hints();
-  if (arrived || hinted) return true;
+  if (arrived || hinted || back_is_done()) return true;
   if (core_.is_closing.load(std::memory_order_acquire)) return !was_closing || core_.all_deserted();
   // What is still pending is held back; a gate that was closed meanwhile ends that.
   return std::any_of(active_.begin(), active_.end(),

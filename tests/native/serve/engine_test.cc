@@ -32,19 +32,6 @@ struct Stepped {
 
 using Batches = std::vector<std::vector<float>>;
 
-// Waits until the model's gate is closed; changes nothing.
-bool wait_until_refusing(Engine& engine, ModelId model) {
-  const Nanos patience = MonotonicClock().now() + kPatienceNs;
-  Call call;
-  Submission invalid{.model = model, .request = call.request.view(), .sink = &call.waiter};
-  invalid.request.row_count = 0;
-  while (engine.submit(invalid).code() != StatusCode::kUnavailable) {
-    if (MonotonicClock().now() > patience) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
-
 TEST(engine_runs_a_request) {
   Engine engine({});
   const ModelId model = engine.add_model(std::make_shared<AddOneRunner>(), {}).value();

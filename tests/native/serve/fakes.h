@@ -13,6 +13,7 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -193,6 +194,19 @@ struct Call {
   Ticket ticket = 0;
   Completion completion;
 };
+
+// Waits until the model's gate is closed; changes nothing.
+inline bool wait_until_refusing(Engine& engine, ModelId model) {
+  const Nanos patience = MonotonicClock().now() + kPatienceNs;
+  Call call;
+  Submission invalid{.model = model, .request = call.request.view(), .sink = &call.waiter};
+  invalid.request.row_count = 0;
+  while (engine.submit(invalid).code() != StatusCode::kUnavailable) {
+    if (MonotonicClock().now() > patience) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
 
 inline double cpu_seconds() {
   rusage usage{};

@@ -1,5 +1,7 @@
 // Many clients at once, with pauses and cancellations at random; the seed is printed by the runner.
 #include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -21,6 +23,24 @@ void pause_a_little(std::mt19937_64& random) {
   if (random() % 4 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 200));
   if (random() % 4 == 0) std::this_thread::yield();
 }
+
+// Pauses threads at random where they hand something over.
+class RandomPauser final : public Pauser {
+ public:
+  explicit RandomPauser(uint64_t seed) : state_(seed) {}
+  void pause(const char*) noexcept override {
+    // One sequence for all threads (splitmix64): which thread gets which number is chance anyway.
+    uint64_t x = state_.fetch_add(0x9e37'79b9'7f4a'7c15);
+    x = (x ^ x >> 30) * 0xbf58'476d'1ce4'e5b9;
+    x = (x ^ x >> 27) * 0x94d0'49bb'1331'11eb;
+    x ^= x >> 31;
+    if (x % 16 == 0) std::this_thread::sleep_for(std::chrono::microseconds(x / 16 % 100));
+    if (x % 16 == 1) std::this_thread::yield();
+  }
+
+ private:
+  std::atomic<uint64_t> state_;
+};
 
 enum class CancelAt { kNever, kOnceQueued, kWhileRunning, kAtRandom };
 
@@ -56,6 +76,24 @@ class ChaosRunner final : public Runner {
   ChaosRunner(StressRequests& requests, uint64_t seed) : requests_(requests), random_(seed) {}
   void attach(Engine* engine) { engine_ = engine; }
 
+  Status run_at(const BatchView& batch, Nanos deadline, const RunSite& site) override {
+    EXPECT_EQ(inside_.fetch_add(1), 0);
+    const auto threads = static_cast<int>(random_() % 3) + 1;
+    std::atomic<int> ranks{0};
+    site.lane->run(
+        std::min(threads, site.rank_count),
+        [](void* count, int) { ++*static_cast<std::atomic<int>*>(count); }, &ranks);
+    for (uint64_t i = random_() % 4; i > 0; --i) {
+      site.yield();
+      pause_a_little(random_);
+    }
+    const Status status = run(batch, deadline);
+    --inside_;
+    return status;
+  }
+  int threads_wanted(int64_t row_count, int64_t) const override {
+    return 1 + static_cast<int>(row_count % 3);
+  }
   Status run(const BatchView& batch, Nanos) override {
     pause_a_little(random_);
     for (const RequestView* view : batch.requests) {
@@ -75,6 +113,7 @@ class ChaosRunner final : public Runner {
  private:
   StressRequests& requests_;
   std::mt19937_64 random_;
+  std::atomic<int> inside_{0};
   Engine* engine_ = nullptr;
 };
 
@@ -177,13 +216,14 @@ void expect_no_slot_stuck(Engine& engine, int64_t queue_requests_max) {
   for (auto& call : calls) EXPECT(call->wait() == StatusCode::kOk);
 }
 
-TEST(engine_stress_mixed_requests_with_cancellations) {
+void stress_mixed_requests_with_cancellations(int thread_count) {
   constexpr int64_t kSlots = 96;
-  std::mt19937_64 random(testing::seed());
+  std::mt19937_64 random(testing::seed() + static_cast<uint64_t>(thread_count));
   StressRequests requests = make_requests(random);
   std::array<std::shared_ptr<ChaosRunner>, 2> runners;
   for (auto& runner : runners) runner = std::make_shared<ChaosRunner>(requests, random());
-  Engine engine({.thread_count = 2, .queue_requests_max = kSlots});
+  RandomPauser pauser(random());
+  Engine engine({.thread_count = thread_count, .queue_requests_max = kSlots, .pauser = &pauser});
   for (auto& runner : runners) runner->attach(&engine);
   const std::array<ModelId, 2> models = {
       engine.add_model(runners[0], {.batch_rows_max = 16, .batch_tokens_max = 200}).value(),
@@ -218,14 +258,22 @@ TEST(engine_stress_mixed_requests_with_cancellations) {
   expect_no_slot_stuck(engine, kSlots);
 }
 
+TEST(engine_stress_mixed_requests_with_cancellations) {
+  for (const int thread_count : {1, 2, 3}) stress_mixed_requests_with_cancellations(thread_count);
+}
+
 // What is accepted while the engine closes or drains is completed; what comes later is refused.
 template <typename End>
 void end_under_load(const End& end, bool may_fail) {
-  Engine engine({.queue_requests_max = 64});
-  const auto runner = std::make_shared<AddOneRunner>();
+  static std::atomic<uint64_t> seed{testing::seed()};
+  RandomPauser pauser(++seed);
+  Engine engine({.thread_count = 1 + static_cast<int>(seed % 3),
+                 .queue_requests_max = 64,
+                 .pauser = &pauser});
   const std::array<ModelId, 2> models = {
-      engine.add_model(runner, {}).value(),
-      engine.add_model(runner, {.batch_wait_us_max = 60'000'000}).value()};
+      engine.add_model(std::make_shared<AddOneRunner>(), {}).value(),
+      engine.add_model(std::make_shared<AddOneRunner>(), {.batch_wait_us_max = 60'000'000})
+          .value()};
   std::atomic<int> accepted{0};
   std::atomic<int> refused{0};
   std::vector<std::thread> threads;
@@ -273,9 +321,10 @@ TEST(engine_drains_under_load) {
 }
 
 TEST(engine_adds_and_removes_models_under_load) {
-  Engine engine({.queue_requests_max = 64, .models_max = 2});
+  RandomPauser pauser(testing::seed());
+  Engine engine({.thread_count = 2, .queue_requests_max = 64, .models_max = 2, .pauser = &pauser});
   const auto runner = std::make_shared<AddOneRunner>();
-  const ModelId steady = engine.add_model(runner, {}).value();
+  const ModelId steady = engine.add_model(std::make_shared<AddOneRunner>(), {}).value();
   std::atomic<ModelId> passing{0};
   std::atomic<bool> stop{false};
   std::atomic<int> served{0};
@@ -309,6 +358,50 @@ TEST(engine_adds_and_removes_models_under_load) {
   stop = true;
   for (std::thread& thread : threads) thread.join();
   EXPECT(served >= 150);
+}
+
+// Children of a process whose engine is busy at every point: each fails cleanly, and the parent
+// notices nothing.
+TEST(engine_forks_under_load) {
+  RandomPauser pauser(testing::seed());
+  Engine engine({.thread_count = 2, .queue_requests_max = 64, .pauser = &pauser});
+  const std::array<ModelId, 2> models = {
+      engine.add_model(std::make_shared<AddOneRunner>(), {}).value(),
+      engine.add_model(std::make_shared<AddOneRunner>(), {}).value()};
+  std::atomic<bool> stop{false};
+  std::atomic<int> served{0};
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < 3; ++t) {
+    threads.emplace_back([&, t] {
+      while (!stop) {
+        Call call(static_cast<float>(t));
+        if (!EXPECT(call.submit(engine, models[t % 2]).ok())) return;
+        EXPECT(call.wait() == StatusCode::kOk);
+        ++served;
+      }
+    });
+  }
+  const Nanos patience = MonotonicClock().now() + kPatienceNs;
+  for (int round = 0; round < 10; ++round) {
+    const int target = served + 20;
+    while (served < target && MonotonicClock().now() < patience) std::this_thread::yield();
+    Call call(1);
+    const pid_t child = fork();
+    if (child == 0) {
+      alarm(20);  // a hang must end the child
+      const bool dead = call.submit(engine, models[0]).code() == StatusCode::kUnavailable &&
+                        !engine.drain(0) && !engine.cancel(1);
+      engine.wake();
+      engine.close();
+      _exit(dead ? 0 : 1);
+    }
+    int status = 0;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT(served >= 200);
 }
 
 }  // namespace
