@@ -85,9 +85,7 @@ def infer_body(model: Model) -> dict[str, Any]:
 def json_sample(url: str, model: Model) -> str:
     if _is_shown(model.inputs):
         return post_sample(url, infer_body(model))
-    inputs = ", ".join(
-        f'{_python_map(spec)}, "data": [0] * {_count(spec)}}}' for spec in model.inputs
-    )
+    inputs = ", ".join(f'{_python_map(spec)}, "data": {_listed(spec)}}}' for spec in model.inputs)
     script = f'import json; print(json.dumps({{"inputs": [{inputs}]}}))'
     return f"python3 -c {shlex.quote(script)} |\n  curl -s {url} {_type(_JSON)} -d @-"
 
@@ -122,11 +120,7 @@ def binary_sample(url: str, model: Model) -> str:
 
 def msgpack_sample(url: str, model: Model) -> str:
     """Needs PyPI's msgpack on the client."""
-    inputs = ", ".join(
-        f'{_python_map(spec)}, "data": '
-        f"{json.dumps(_values(spec)) if spec.dtype == 'BYTES' else _raw(spec)[1]}}}"
-        for spec in model.inputs
-    )
+    inputs = ", ".join(f'{_python_map(spec)}, "data": {_packed(spec)}}}' for spec in model.inputs)
     script = (
         "import msgpack, struct, sys; "
         f'sys.stdout.buffer.write(msgpack.packb({{"inputs": [{inputs}]}}))'
@@ -148,13 +142,24 @@ def _python_map(spec: TensorSpec) -> str:
     return f'{{"name": {json.dumps(spec.name)}, "shape": {_shape(spec)}, "datatype": "{spec.dtype}"'
 
 
+def _listed(spec: TensorSpec) -> str:
+    """A Python expression for as many elements as there are to be, all the same."""
+    element = json.dumps(_TEXTS[0]) if spec.dtype == "BYTES" else "0"
+    return f"[{element}]" if _count(spec) == 1 else f"[{element}] * {_count(spec)}"
+
+
+def _packed(spec: TensorSpec) -> str:
+    """A Python expression for the data in msgpack."""
+    return _listed(spec) if spec.dtype == "BYTES" else _raw(spec)[1]
+
+
 def _raw(spec: TensorSpec) -> tuple[int, str]:
     """How many bytes the tensor has, and a Python expression for them. Needs `struct`."""
-    if spec.dtype == "BYTES":
-        texts = _values(spec)  # ASCII, without quotes
-        parts = (f'struct.pack("<I", {len(text)}) + b"{text}"' for text in texts)
-        return sum(len(text) + 4 for text in texts), " + ".join(parts)
     count = _count(spec)
+    if spec.dtype == "BYTES":
+        text = _TEXTS[0]  # ASCII, without quotes
+        one = f'struct.pack("<I", {len(text)}) + b"{text}"'
+        return count * (len(text) + 4), one if count == 1 else f"({one}) * {count}"
     size = count * DATATYPES[spec.dtype].width
     if count > _WRITTEN_MAX or spec.dtype == "BF16":
         return size, f"bytes({size})"
