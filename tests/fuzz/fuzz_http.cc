@@ -82,6 +82,12 @@ void check_route(const HttpHead& head) {
   FUZZ_EXPECT(!route.model.empty());
 }
 
+HeadVerdict verdict_of(std::string_view bytes, const HttpLimits& limits) {
+  Head alone;
+  size_t scanned = 0;
+  return parse_http_head(bytes, limits, scanned, alone.head, alone.problem);
+}
+
 // In a buffer that grows by `step` bytes and moves each time.
 void check_pieces(std::string_view bytes, const HttpLimits& limits, size_t step,
                   const Head& whole) {
@@ -96,6 +102,10 @@ void check_pieces(std::string_view bytes, const HttpLimits& limits, size_t step,
       if (come < bytes.size()) continue;
     }
     FUZZ_EXPECT(pieces.verdict == whole.verdict);
+    if (step == 1 && come > 1 && whole.verdict != HeadVerdict::kNeedMore) {
+      // It was known as soon as it could be.
+      FUZZ_EXPECT(verdict_of(bytes.substr(0, come - 1), limits) == HeadVerdict::kNeedMore);
+    }
     if (whole.problem) {
       FUZZ_EXPECT(pieces.problem->kind == whole.problem->kind);
     } else if (whole.verdict == HeadVerdict::kComplete) {

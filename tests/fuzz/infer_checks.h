@@ -148,13 +148,13 @@ inline void check_answers(const InferRequest& request) {
 // tensor and no name for it.
 inline std::span<const TensorSpec> specs_for(size_t body_bytes) {
   static const std::array<std::vector<TensorSpec>, 5> kModels = {{
-      {{"x", DType::kFp32, {-1, 4}}},
+      {{"x", DType::kUint16, {}}},
       {{"text", DType::kBytes, {-1}}},
       {{"x", DType::kInt8, {2, -1}}},
       {{"a", DType::kFp64, {-1}}, {"b", DType::kBool, {-1}}},
-      {{"x", DType::kUint16, {}}},
+      {{"x", DType::kFp32, {-1, 4}}},
   }};
-  return kModels[body_bytes % kModels.size()];
+  return kModels[body_bytes / 4 % kModels.size()];
 }
 
 // `decode(body, limits, request)` decodes into a clear request; the second time into memory that

@@ -183,6 +183,11 @@ TEST(http_body_violations_in_chunks) {
   }
 }
 
+TEST(http_body_size_lines_without_digits_end_no_body) {
+  EXPECT_EQ(read_chunks("\r\n\r\n").status(), 400);
+  EXPECT_EQ(read_chunks(";a\r\n\r\n").status(), 400);
+}
+
 TEST(http_body_chunks_over_the_limit_of_the_body) {
   EXPECT_EQ(read_chunks("8\r\n01234567\r\n2\r\n89\r\n0\r\n\r\n", 10).is_done, true);
   EXPECT_EQ(read_chunks("8\r\n01234567\r\n3\r\n", 10).status(), 413);

@@ -69,7 +69,13 @@ std::vector<size_t> every_byte(size_t bytes) {
 
 void expect_split_invariant(std::string_view text, const HttpLimits& limits = {}) {
   const Outcome whole = parse(text, limits);
-  expect_same(whole, parse_in_pieces(text, every_byte(text.size()), limits));
+  const Outcome bytewise = parse_in_pieces(text, every_byte(text.size()), limits);
+  expect_same(whole, bytewise);
+  // Neither later than it can be known, nor earlier.
+  if (bytewise.verdict != HeadVerdict::kNeedMore && bytewise.seen > 0) {
+    const Outcome before = parse(text.substr(0, bytewise.seen - 1), limits);
+    EXPECT_EQ(static_cast<int>(before.verdict), static_cast<int>(HeadVerdict::kNeedMore));
+  }
   for (size_t at = 0; at < text.size() && text.size() < 1000; ++at) {
     expect_same(whole, parse_in_pieces(text, {at}, limits));
   }
