@@ -252,7 +252,7 @@ void bind_wire(py::module_& module) {
   module.def("decode_msgpack", &decode_msgpack, py::arg("body"), py::arg("limits"),
              py::arg("specs"));
   module.def("encode_msgpack", &encode_msgpack, py::arg("model_name"), py::arg("model_version"),
-             py::arg("id"), py::arg("outputs"));
+             py::arg("request_id"), py::arg("outputs"));
   module.def("decode_embeddings", &decode_embeddings_dict, py::arg("content_type"), py::arg("body"),
              py::arg("limits"));
   module.def("encode_embeddings", &encode_embeddings_bytes, py::arg("vectors"), py::arg("model"),

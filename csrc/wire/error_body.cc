@@ -248,12 +248,11 @@ void encode_openai(const Problem& problem, std::string& out) {
   out += '}';
 }
 
-// TEI's types: what it answers with 413 and 422, 424, 429, and 503.
+// TEI's words for what it answers with 413 and 422, 424, 429, and 503.
 std::string_view tei_type(const Problem& problem) {
   switch (problem.kind) {
     case ProblemKind::kQueueFull:
     case ProblemKind::kOutOfMemory:
-    case ProblemKind::kDeadlineExceeded:
       return "Overloaded";
     case ProblemKind::kUnavailable:
       return "Unhealthy";
@@ -262,9 +261,9 @@ std::string_view tei_type(const Problem& problem) {
   }
 }
 
-void encode_tei(const Problem& problem, std::string& out) {
+void encode_tei(const Problem& problem, const ErrorContext& context, std::string& out) {
   JsonMembers members(out);
-  members.text("error", shown_message(problem));
+  write_document(problem, context, members);
   members.text("error_type", tei_type(problem));
   members.end();
 }
@@ -284,7 +283,7 @@ std::string_view encode_error(const Problem& problem, const ErrorContext& contex
       encode_openai(problem, out);
       return kJsonType;
     case ErrorShape::kTei:
-      encode_tei(problem, out);
+      encode_tei(problem, context, out);
       return kJsonType;
     case ErrorShape::kProblem:
       break;

@@ -1,7 +1,8 @@
 // Problems as bodies: the problem document of RFC 9457 with a string member `error` (JSON or
-// msgpack), OpenAI's shape under /v1, that of Hugging Face's text-embeddings-inference (TEI) for
-// /embed. The oracles are to_body() of pyserver/pelton/errors.py, encode_error() and
-// encode_openai_error() of pyserver/pelton/codec.
+// msgpack), OpenAI's shape under /v1, the document with the `error_type` of Hugging Face's
+// text-embeddings-inference (TEI) for /embed. The oracles are to_body() of
+// pyserver/pelton/errors.py, encode_error(), encode_openai_error() and encode_tei_error() of
+// pyserver/pelton/codec.
 #pragma once
 
 #include <optional>

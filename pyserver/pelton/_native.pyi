@@ -31,7 +31,7 @@ def decode_msgpack(
 def encode_msgpack(
     model_name: str,
     model_version: str,
-    id: str | None,
+    request_id: str | None,
     outputs: Sequence[tuple[str, str, Sequence[int], bytes | list[bytes]]],
 ) -> bytes: ...
 def decode_embeddings(

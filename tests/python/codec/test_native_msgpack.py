@@ -215,7 +215,7 @@ class Maker:
             code = code.encode()
         tensor: dict[Any, Any] = {"nd": self.maybe(not is_scalar), "type": self.maybe(code)}
         if not is_scalar:
-            kinds = [b"", "", None, "O", b"O", b"V", "\xff", 0, []]
+            kinds: list[Any] = [b"", "", None, "O", b"O", b"V", "\xff", 0, []]
             tensor["kind"] = kinds[0] if self.chance(0.8) else self.source.choice(kinds)
             tensor["shape"] = self.maybe(shape)
         tensor["data"] = self.maybe(array.tobytes())
