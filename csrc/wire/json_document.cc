@@ -34,50 +34,26 @@ void clear_and_bound(std::vector<T>& items, size_t kept_max) {
 
 }  // namespace
 
-JsonKind JsonValue::kind() const {
-  return is_in_text() ? JsonKind::kNumber : document_->nodes_[node_].kind;
-}
-
-std::string_view JsonValue::string() const {
-  const JsonDocument::Node& node = document_->nodes_[node_];
-  if (node.size != 0) return document_->decoded_[node.size - 1];
-  return document_->text_.substr(node.begin + 1, node.end - node.begin - 2);
-}
-
 std::string_view JsonValue::number() const { return text(); }
 
 bool JsonValue::is_integer() const {
   return text().find_first_of(".eENI") == std::string_view::npos;
 }
 
-size_t JsonValue::size() const { return document_->nodes_[node_].size; }
-
-bool JsonValue::holds_numbers_only() const {
+uint32_t JsonValue::first_number() const {
   const JsonDocument::Node& node = document_->nodes_[node_];
-  return node.is_number_list || node.size == 0;
-}
-
-std::optional<JsonValue> JsonValue::first_element() const {
-  const JsonDocument::Node& node = document_->nodes_[node_];
-  if (node.size == 0) return std::nullopt;
-  if (!node.is_number_list) return JsonValue(document_, node_ + 1);
   const char* const text = document_->text_.data();
   const char* const first = skip_json_space(text + node.begin + 1, text + node.end);
-  return JsonValue(document_, kInText | static_cast<uint32_t>(first - text));
+  return kInText | static_cast<uint32_t>(first - text);
 }
 
-std::optional<JsonValue> JsonValue::next() const {
-  if (!is_in_text()) {
-    const uint32_t next = document_->nodes_[node_].next;
-    if (next == 0) return std::nullopt;
-    return JsonValue(document_, next);
-  }
+uint32_t JsonValue::next_number() const {
   const char* const text = document_->text_.data();
   const char* const end = text + document_->text_.size();
   const char* at = skip_json_space(known_number_end(text + offset(), end), end);
-  if (*at != ',') return std::nullopt;
+  if (*at != ',') return 0;
   at = skip_json_space(at + 1, end);
-  return JsonValue(document_, kInText | static_cast<uint32_t>(at - text));
+  return kInText | static_cast<uint32_t>(at - text);
 }
 
 std::optional<JsonValue> JsonValue::find(std::string_view name) const {
@@ -85,17 +61,6 @@ std::optional<JsonValue> JsonValue::find(std::string_view name) const {
     if (member->key() == name) return member;
   }
   return std::nullopt;
-}
-
-std::optional<JsonValue> JsonValue::first_member() const {
-  if (size() == 0) return std::nullopt;
-  return JsonValue(document_, node_ + 2);
-}
-
-std::string_view JsonValue::key() const { return JsonValue(document_, node_ - 1).string(); }
-
-size_t JsonValue::offset() const {
-  return is_in_text() ? node_ & ~kInText : document_->nodes_[node_].begin;
 }
 
 std::string_view JsonValue::text() const {
@@ -368,7 +333,7 @@ class JsonParser {
     }
     for (size_t i = 1; i < count; ++i) {
       for (size_t j = 0; j < i; ++j) {
-        if (keys[i] == keys[j]) return false;
+        if (keys[i].size() == keys[j].size() && keys[i] == keys[j]) return false;
       }
     }
     return true;

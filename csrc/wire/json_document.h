@@ -66,6 +66,10 @@ class JsonValue {
 
   JsonValue(const JsonDocument* document, uint32_t node) : document_(document), node_(node) {}
   bool is_in_text() const { return (node_ & kInText) != 0; }
+  // The first number of a list of numbers, and the one after a number of such a list (0: none), as
+  // `node_` says them.
+  uint32_t first_number() const;
+  uint32_t next_number() const;
 
   const JsonDocument* document_;
   uint32_t node_;
@@ -105,5 +109,45 @@ class JsonDocument {
   std::vector<std::string_view> keys_;  // of the object whose names are being compared
   bool has_infinity_ = false;
 };
+
+inline JsonKind JsonValue::kind() const {
+  return is_in_text() ? JsonKind::kNumber : document_->nodes_[node_].kind;
+}
+
+inline std::string_view JsonValue::string() const {
+  const JsonDocument::Node& node = document_->nodes_[node_];
+  if (node.size != 0) return document_->decoded_[node.size - 1];
+  return {document_->text_.data() + node.begin + 1, node.end - node.begin - 2};
+}
+
+inline size_t JsonValue::size() const { return document_->nodes_[node_].size; }
+
+inline bool JsonValue::holds_numbers_only() const {
+  const JsonDocument::Node& node = document_->nodes_[node_];
+  return node.is_number_list || node.size == 0;
+}
+
+inline std::optional<JsonValue> JsonValue::first_element() const {
+  const JsonDocument::Node& node = document_->nodes_[node_];
+  if (node.size == 0) return std::nullopt;
+  return JsonValue(document_, node.is_number_list ? first_number() : node_ + 1);
+}
+
+inline std::optional<JsonValue> JsonValue::next() const {
+  const uint32_t next = is_in_text() ? next_number() : document_->nodes_[node_].next;
+  if (next == 0) return std::nullopt;
+  return JsonValue(document_, next);
+}
+
+inline std::optional<JsonValue> JsonValue::first_member() const {
+  if (size() == 0) return std::nullopt;
+  return JsonValue(document_, node_ + 2);
+}
+
+inline std::string_view JsonValue::key() const { return JsonValue(document_, node_ - 1).string(); }
+
+inline size_t JsonValue::offset() const {
+  return is_in_text() ? node_ & ~kInText : document_->nodes_[node_].begin;
+}
 
 }  // namespace pelton

@@ -22,7 +22,23 @@ using Member = std::optional<JsonValue>;
 
 constexpr std::string_view kLengthField = "Inference-Header-Content-Length";
 
-// The members of a tensor that have a meaning; null is absent.
+// The members of a request that have a meaning; null is absent.
+struct RequestMembers {
+  Member inputs, outputs, id, parameters;
+
+  explicit RequestMembers(const JsonValue& object) {
+    for (auto member = object.first_member(); member; member = member->next()) {
+      if (member->is_null()) continue;
+      const std::string_view key = member->key();
+      if (key == "inputs") inputs = member;
+      if (key == "outputs") outputs = member;
+      if (key == "id") id = member;
+      if (key == "parameters") parameters = member;
+    }
+  }
+};
+
+// The same of a tensor.
 struct TensorMembers {
   Member name, datatype, shape, parameters, data;
 
@@ -196,21 +212,21 @@ ProblemPtr read_oip_request(const JsonDocument& document, std::optional<BinarySe
   const Where body;
   const JsonValue root = document.root();
   PELTON_RETURN_IF_PROBLEM(check_object(root, body));
-  const Member inputs = present(root.find("inputs"));
+  const RequestMembers members(root);
   const Where inputs_place = body.at("inputs");
   PELTON_RETURN_IF_PROBLEM(
-      InputReader(document, section, limits, request).read_all(inputs, inputs_place));
+      InputReader(document, section, limits, request).read_all(members.inputs, inputs_place));
   if (request.is_for_python) return nullptr;
   if (request.inputs.empty()) return inputs_place.bad("at least one input", "an empty array");
-  PELTON_RETURN_IF_PROBLEM(
-      read_outputs(present(root.find("outputs")), body.at("outputs"), limits, request));
+  PELTON_RETURN_IF_PROBLEM(read_outputs(members.outputs, body.at("outputs"), limits, request));
   if (request.is_for_python) return nullptr;
-  if (const Member id = present(root.find("id"))) {
+  if (members.id) {
     request.id.emplace();
-    PELTON_RETURN_IF_PROBLEM(read_text(id, body.at("id"), limits.string_bytes_max, *request.id));
+    PELTON_RETURN_IF_PROBLEM(
+        read_text(members.id, body.at("id"), limits.string_bytes_max, *request.id));
   }
-  PELTON_RETURN_IF_PROBLEM(read_parameters(present(root.find("parameters")), body.at("parameters"),
-                                           limits, request.parameters));
+  PELTON_RETURN_IF_PROBLEM(
+      read_parameters(members.parameters, body.at("parameters"), limits, request.parameters));
   return apply_parameters(request);
 }
 
