@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import tracemalloc
 
 import pytest
 
@@ -51,6 +52,26 @@ def test_the_limit_is_exact(extra: int, client: Asgi, state) -> None:
 
 def test_a_body_in_many_pieces_is_put_together(client: Asgi) -> None:
     assert client.ask("POST", INFER, [bytes([byte]) for byte in BODY]).status == 200
+
+
+def test_a_body_in_pieces_is_held_once(state) -> None:
+    piece, count = b"x" * 65536, state.settings.body_bytes_max // 65536
+    scope = {"headers": [(b"transfer-encoding", b"chunked")], "path": INFER}
+    pieces = iter(range(count))
+
+    async def receive():
+        index = next(pieces)
+        return {"type": "http.request", "body": piece, "more_body": index + 1 < count}
+
+    exchange = _exchange.Exchange(scope, receive, state)
+    tracemalloc.start()
+    try:
+        body = asyncio.run(exchange.body())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(body) == state.settings.body_bytes_max
+    assert peak < 1.25 * len(body)
 
 
 def test_a_body_that_does_not_come_is_408(client: Asgi, monkeypatch) -> None:
