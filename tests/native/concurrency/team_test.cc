@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <random>
 #include <thread>
@@ -112,6 +113,107 @@ TEST(team_barrier_with_preempted_peers) {
   Team team({.thread_count = 3, .spin_ns_max = 50'000, .barrier_spin_ns_max = 100'000});
   Chain chain{&team, 3, 200, std::vector<int64_t>(3 * kStride), std::vector<int64_t>(3 * kStride)};
   team.run(3, pause_at_random, &chain);
+}
+
+// A chain on the back lane, posted; `is_over` is the task's last access.
+struct Posted {
+  explicit Posted(Team& its_team, int its_ranks, int meetings)
+      : team(&its_team),
+        ranks(its_ranks),
+        chain{&its_team, its_ranks, meetings, cells(), cells()} {}
+  std::vector<int64_t> cells() const {
+    return std::vector<int64_t>(static_cast<size_t>(ranks) * kStride);
+  }
+  void post() {
+    is_over = false;
+    team->post(
+        ranks,
+        [](void* context) {
+          Posted& self = *static_cast<Posted*>(context);
+          self.team->back().run(self.ranks, walk_back, &self.chain);
+          self.is_over.store(true, std::memory_order_release);
+        },
+        this);
+  }
+  static void walk_back(void* context, int rank) {
+    Chain& chain = *static_cast<Chain*>(context);
+    int64_t& own = chain.cells[static_cast<size_t>(rank) * kStride];
+    const auto left = static_cast<size_t>((rank + chain.ranks - 1) % chain.ranks);
+    for (int i = 0; i < chain.meetings; ++i) {
+      own = i + rank;
+      chain.team->back().barrier(rank);
+      chain.sums[static_cast<size_t>(rank) * kStride] += chain.cells[left * kStride];
+      chain.team->back().barrier(rank);
+    }
+  }
+  bool wait() const {
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!is_over.load(std::memory_order_acquire)) {
+      if (std::chrono::steady_clock::now() > patience) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  }
+  // Every chain so far has been as it should be.
+  void expect_sums(int posted) const {
+    for (int rank = 0; rank < ranks; ++rank) {
+      const int64_t left = (rank + ranks - 1) % ranks;
+      const int64_t each =
+          int64_t{chain.meetings} * (chain.meetings - 1) / 2 + left * chain.meetings;
+      EXPECT_EQ(chain.sums[static_cast<size_t>(rank) * kStride], each * posted);
+    }
+  }
+
+  Team* team;
+  int ranks;
+  Chain chain;
+  std::atomic<bool> is_over{false};
+};
+
+TEST(team_lanes_run_beside_each_other) {
+  std::mt19937_64 random(testing::seed());
+  for (const int threads : {2, 3, 5}) {
+    Team team({.thread_count = threads});
+    for (int round = 0; round < 30; ++round) {
+      const int back = 1 + static_cast<int>(random() % static_cast<uint64_t>(threads - 1));
+      Posted posted(team, back, 20);
+      for (int time = 1; time <= 3; ++time) {
+        posted.post();
+        // The front has the other ranks meanwhile, and all of them in between.
+        expect_chain(team, threads - back, 20);
+        EXPECT(posted.wait());
+        posted.expect_sums(time);
+        if (random() % 2 == 0) expect_chain(team, threads, 5);
+      }
+    }
+  }
+}
+
+TEST(team_ends_while_a_posted_task_returns) {
+  for (int round = 0; round < 50; ++round) {
+    Team team({.thread_count = 2});
+    Posted posted(team, 1, 2);
+    posted.post();
+    EXPECT(posted.wait());
+    posted.expect_sums(1);
+  }
+}
+
+TEST(team_runs_one_rank_inside_one_rank) {
+  Team team({.thread_count = 2});
+  struct Inner {
+    Team* team;
+    int count;
+  } inner{&team, 0};
+  team.run(
+      1,
+      [](void* context, int) {
+        Inner& self = *static_cast<Inner*>(context);
+        self.team->run(1, [](void* count, int) { ++*static_cast<int*>(count); }, &self.count);
+        self.team->barrier(0);
+      },
+      &inner);
+  EXPECT_EQ(inner.count, 1);
 }
 
 double cpu_seconds() {

@@ -4,6 +4,7 @@
 // kernel (tests/native/kernels).
 #include "csrc/exec/executor.h"
 
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +12,7 @@
 #include <new>
 #include <numeric>
 #include <random>
+#include <thread>
 
 #include "csrc/base/cpu_features.h"
 #include "tests/native/plan/plan_image.h"
@@ -195,6 +197,104 @@ TEST(executor_gives_a_row_the_same_bits_alone_in_any_batch_on_any_threads) {
       }
     }
   }
+}
+
+// A hook that runs a batch of another executor on the same rank, every `period`-th time.
+struct Intruder {
+  Harness* harness;
+  Ragged* request;
+  std::vector<float> expected;
+  int period;
+  int calls = 0;
+
+  static void call(void* context) {
+    Intruder& self = *static_cast<Intruder*>(context);
+    if (++self.calls % self.period != 0) return;
+    self.request->out.assign(self.request->out.size(), 0.0f);
+    const RequestView* view = &self.request->view;
+    const BatchView batch{{&view, 1}, view->row_count, view->token_count};
+    EXPECT_OK(self.harness->executor->run(batch, {.lane = &self.harness->team.front()}));
+    EXPECT(same_bits(self.request->out, self.expected));
+  }
+};
+
+TEST(executor_gives_the_same_bits_in_parts_with_another_inside_and_on_the_back_lane) {
+  const auto plan = open_deep_encoder();
+  std::mt19937_64 random(testing::seed());
+  Harness whole(plan, 2);
+  Harness parts(plan, 2);
+  Harness other(plan, 1);
+  Ragged small({3, 5}, 7);
+  EXPECT_OK(other.run({&small.view}));
+  for (const size_t rows : {1, 3, 20}) {
+    Ragged request(random_lengths(random, rows), random());
+    EXPECT_OK(whole.run({&request.view}));
+    const std::vector<float> expected = request.out;
+    const RequestView* view = &request.view;
+    const BatchView batch{{&view, 1}, view->row_count, view->token_count};
+
+    Intruder intruder{&other, &small, small.out, 3};
+    for (const bool finely : {false, true}) {
+      intruder.calls = 0;
+      request.out.assign(request.out.size(), 0.0f);
+      EXPECT_OK(parts.executor->run(
+          batch,
+          {.lane = &parts.team.front(), .yield = {&Intruder::call, &intruder}, .finely = finely}));
+      EXPECT(same_bits(request.out, expected));
+      // Between its 15 instructions at least.
+      EXPECT(intruder.calls >= 14);
+    }
+
+    request.out.assign(request.out.size(), 0.0f);
+    struct Back {
+      Harness* harness;
+      const BatchView* batch;
+      std::atomic<bool> is_over{false};
+    } back{&parts, &batch};
+    parts.team.post(
+        1,
+        [](void* context) {
+          Back& self = *static_cast<Back*>(context);
+          EXPECT_OK(self.harness->executor->run(*self.batch, {.lane = &self.harness->team.back()}));
+          self.is_over.store(true, std::memory_order_release);
+        },
+        &back);
+    while (!back.is_over.load(std::memory_order_acquire)) std::this_thread::yield();
+    EXPECT(same_bits(request.out, expected));
+  }
+}
+
+// embedding-less: one GEMM that is far over what may run without a look at the others.
+TEST(executor_cuts_a_large_gemm_where_it_must_be_short) {
+  constexpr int64_t kWide = 2048;
+  const std::vector<PlanImage::Tensor> tensors = {
+      {"x", TensorRole::kInput, {kDimRows, kWide}, DType::kFp32, TensorLayout::kRowMajor},
+      {"w", TensorRole::kWeight, {kWide, kWide}, DType::kFp32, TensorLayout::kPanels16},
+      {"b", TensorRole::kWeight, {kWide}, DType::kFp32, TensorLayout::kRowMajor},
+      {"y", TensorRole::kOutput, {kDimRows, kWide}, DType::kFp32, TensorLayout::kRowMajor}};
+  MemoryFile file;
+  file.write(PlanImage(false, tensors, {{Op::kGemm, {0, 1, 2, kNoTensor}, 3, 0}}).bytes());
+  Harness harness(file.open().value(), 1);
+  constexpr int64_t kRows = 16;
+  std::vector<float> x(kRows * kWide);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 13) - 6.0f;
+  const std::byte* input = reinterpret_cast<const std::byte*>(x.data());
+  std::array<std::vector<float>, 2> y;
+  std::array<int, 2> calls{};
+  for (const bool finely : {false, true}) {
+    y[finely].assign(x.size(), 0.0f);
+    std::byte* output = reinterpret_cast<std::byte*>(y[finely].data());
+    const RequestView view{kRows, kRows, {}, {&input, 1}, {&output, 1}};
+    const RequestView* views = &view;
+    EXPECT_OK(harness.executor->run(
+        {{&views, 1}, kRows, kRows},
+        {.lane = &harness.team.front(),
+         .yield = {[](void* count) { ++*static_cast<int*>(count); }, &calls[finely]},
+         .finely = finely}));
+  }
+  EXPECT(same_bits(y[0], y[1]));
+  EXPECT(calls[0] >= 1);
+  EXPECT(calls[1] >= 3 * calls[0]);
 }
 
 TEST(executor_allocates_nothing_once_warm) {
