@@ -18,21 +18,40 @@ from bench.report import Section, figure_table, table
 
 _RESULTS: Final = ROOT / "bench" / "results"
 _PARTS: Final = ("engine", "startup", "memory", "kernels")
+#: `python -m bench server ROW ...`: see bench/server/figures.py, which is imported when used.
+_SERVER: Final = "server"
+_SERVER_ROWS: Final = (
+    "floor",
+    "single",
+    "formats",
+    "peers",
+    "mlp",
+    "embed",
+    "open",
+    "idle",
+    "hog",
+    "stall",
+    "mixed",
+)
 #: Of the options that change figures; threads are those of each engine, the seed chooses sentences.
 _DEFAULTS: Final = {"rounds": 15, "threads": 2, "seed": 1}
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Pelton's figures.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(_PARTS)} (all)")
+    about = f"{', '.join(_PARTS)} (all); or {_SERVER} and of {', '.join(_SERVER_ROWS)} (all)"
+    parser.add_argument("parts", nargs="*", metavar="PART", help=about)
     for name, default in _DEFAULTS.items():
         parser.add_argument(f"--{name}", type=int, default=default, help="default %(default)s")
     parser.add_argument("--model", type=Path, help="encoder folder (default: MiniLM, fetched)")
     parser.add_argument("--results", type=Path, help="folder of the results file")
     parser.add_argument("--tiny", action="store_true", help="see that it runs; measures nothing")
     given = parser.parse_args(words)
-    if unknown := sorted(set(given.parts) - set(_PARTS)):
-        parser.error(f"unknown part {unknown[0]!r}; known are {', '.join(_PARTS)}")
+    given.server = given.parts[:1] == [_SERVER]
+    asked, known = (given.parts[1:], _SERVER_ROWS) if given.server else (given.parts, _PARTS)
+    if unknown := sorted(set(asked) - set(known)):
+        shown = known if given.server else (*known, _SERVER)
+        parser.error(f"unknown part {unknown[0]!r}; known are {', '.join(shown)}")
     if given.rounds < 1 or given.threads < 1:
         parser.error("--rounds and --threads: expected at least 1")
     return given
@@ -91,6 +110,34 @@ def _runs(given: argparse.Namespace, machine: Machine) -> dict[str, Callable[[],
     return {"engine": engine, "startup": startup, "memory": memory, "kernels": kernels}
 
 
+def _run_server(given: argparse.Namespace, machine: Machine) -> list[Section]:
+    from bench.native import LOADGEN
+    from bench.server.figures import NEEDS_ENCODER, run_server
+    from bench.server.stage import ServerOptions
+
+    rows = given.parts[1:] or _SERVER_ROWS
+    needed = any(row in NEEDS_ENCODER for row in rows)
+    options = ServerOptions(
+        program=build_program(LOADGEN),
+        isa=machine.isa,
+        encoder=_model_folder(given.model) if needed else None,
+        threads=given.threads,
+        rounds=given.rounds,
+        seed=given.seed,
+        tiny=given.tiny,
+    )
+    return run_server(options, rows)
+
+
+def _run_parts(given: argparse.Namespace, machine: Machine) -> list[Section]:
+    runs = _runs(given, machine)
+    sections = []
+    for part in given.parts or _PARTS:
+        print(f"bench: {part}", file=sys.stderr, flush=True)
+        sections.append(runs[part]())
+    return sections
+
+
 def _describe(machine: Machine, command: str) -> str:
     rows = [
         ("CPU", f"{machine.cpu} ({machine.family}), {machine.cpus} CPUs, {machine.caches}"),
@@ -129,17 +176,15 @@ def main(words: Sequence[str] | None = None) -> int:
     given = _arguments(words)
     machine = describe_machine()
     warn_if_busy(machine)
-    runs = _runs(given, machine)
-    sections = []
-    for part in given.parts or _PARTS:
-        print(f"bench: {part}", file=sys.stderr, flush=True)
-        sections.append(runs[part]())
+    sections = (_run_server if given.server else _run_parts)(given, machine)
     document = _document(machine, _command(given), sections)
     print(document)
-    folder: Path | None = given.results or (None if given.parts or given.tiny else _RESULTS)
+    everything = not given.tiny and given.parts in ([], [_SERVER])
+    folder: Path | None = given.results or (_RESULTS if everything else None)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{time.strftime('%Y-%m-%d')}-{machine.slug}-{machine.isa}.md"
+        of = "-server" if given.server else ""
+        path = folder / f"{time.strftime('%Y-%m-%d')}-{machine.slug}-{machine.isa}{of}.md"
         path.write_text(document)
         print(f"bench: wrote {path}", file=sys.stderr)
     return 0

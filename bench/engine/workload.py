@@ -15,7 +15,15 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-__all__ = ["Batch", "EncoderShape", "batches_of", "sentences", "tokenize", "uniform_batch"]
+__all__ = [
+    "Batch",
+    "EncoderShape",
+    "batches_of",
+    "sentence_texts",
+    "sentences",
+    "tokenize",
+    "uniform_batch",
+]
 
 TOKENS_MIN: Final = 6
 TOKENS_MAX: Final = 128
@@ -94,8 +102,18 @@ def tokenize(folder: Path, texts: Sequence[str]) -> list[list[int]]:
 def sentences(folder: Path, count: int, seed: int) -> list[list[int]]:
     """Token ids of `count` different sentences of 6 to 128 tokens, chosen at random, in random
     order."""
-    rows = tokenize(folder, _all_sentences())
-    fitting = [row for row in rows if TOKENS_MIN <= len(row) <= TOKENS_MAX]
+    return [row for _, row in sentence_texts(folder, count, seed)]
+
+
+def sentence_texts(folder: Path, count: int, seed: int) -> list[tuple[str, list[int]]]:
+    """The same sentences as texts, each with its token ids."""
+    texts = _all_sentences()
+    rows = tokenize(folder, texts)
+    fitting = [
+        (text, row)
+        for text, row in zip(texts, rows, strict=True)
+        if TOKENS_MIN <= len(row) <= TOKENS_MAX
+    ]
     return random.Random(seed).sample(fitting, count)
 
 

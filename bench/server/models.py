@@ -22,13 +22,13 @@ from pelton.compiler import (
 from pelton.model import load
 from pelton.settings import load_settings
 
-__all__ = ["ADD_WIDTH", "MLP_WIDTHS", "add_plan", "mlp_onnx", "mlp_plan", "timed_plan"]
+__all__ = ["ADD_WIDTH", "MLP_WIDTHS", "TimedPlan", "add_plan", "mlp_onnx", "mlp_plan", "timed_plan"]
 
 ADD_WIDTH: Final = 16
 MLP_WIDTHS: Final = (512, 1024, 512, 256, 1)
 _ONNX_OPSET: Final = 18
 _ONNX_IR_VERSION: Final = 9
-_LAYERS_MAX: Final = 20_000
+_LAYERS_MAX: Final = 4096
 
 Array = npt.NDArray[np.float32]
 
@@ -120,21 +120,30 @@ def _chain_plan(path: Path, width: int, layers: int) -> Path:
     return _write(builder, path)
 
 
-def timed_plan(
-    path: Path, *, rows: int, width: int, seconds: float, threads: int, layers: int = 4
-) -> Path:
-    """A chain of products that takes about `seconds` for `rows` rows here, found by timing a chain
-    of `layers` of them."""
+@dataclass(frozen=True, slots=True)
+class TimedPlan:
+    """`seconds` is what a call took in this process, alone."""
 
-    def best(count: int) -> float:
-        plan = _chain_plan(path, width, count)
+    path: Path
+    seconds: float
+
+
+def timed_plan(path: Path, *, rows: int, width: int, seconds: float, threads: int) -> TimedPlan:
+    """A chain of products that takes about `seconds` for `rows` rows here: chains of more and more
+    layers are timed until one takes half as long."""
+
+    def timed(layers: int) -> float:
+        plan = _chain_plan(path, width, layers)
         with load(plan, settings=load_settings(flags={"threads": threads})) as model:
             inputs = {"x": np.ones((rows, width), np.float32)}
-            times = interleave({"x": lambda: model.run(inputs)}, rounds=5, sample_seconds=0.01)
+            times = interleave({"x": lambda: model.run(inputs)}, rounds=9, sample_seconds=0.01)
         return times["x"].median
 
-    few, more = best(layers), best(3 * layers)
-    each = max((more - few) / (2 * layers), 1e-7)
-    fixed = max(0.0, few - layers * each)
-    count = round((seconds - fixed) / each)
-    return _chain_plan(path, width, min(max(1, count), _LAYERS_MAX))
+    one = timed(1)
+    layers, taken = 1, one
+    while taken - one < seconds / 2 and layers < _LAYERS_MAX:
+        layers = min(4 * layers, _LAYERS_MAX)
+        taken = timed(layers)
+    each = max((taken - one) / max(layers - 1, 1), 1e-9)
+    layers = min(1 + max(0, round((seconds - one) / each)), _LAYERS_MAX)
+    return TimedPlan(path, timed(layers))

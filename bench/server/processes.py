@@ -18,7 +18,7 @@ from typing import Final, Self
 __all__ = ["ServerProcess", "free_port", "pelton_command"]
 
 _HOST: Final = "127.0.0.1"
-_START_S_MAX: Final = 180.0
+_START_S_MAX: Final = 90.0
 _STOP_S_MAX: Final = 30.0
 _POLL_S: Final = 0.02
 _LOG_BYTES_SHOWN: Final = 2000
