@@ -156,6 +156,11 @@ class PythonEngine {
   }
 
   bool cancel(Ticket ticket) { return engine_.cancel(ticket); }
+  Engine& engine() { return engine_; }
+  std::shared_ptr<const Runner> shared_runner_of(ModelId model) const {
+    (void)runner_of(model);  // raises
+    return runners_.at(model);
+  }
 
   py::dict stats(ModelId model) const {
     const ModelStats stats = value_or_raise(engine_.stats(model));
@@ -253,6 +258,11 @@ class PythonEngine {
 };
 
 }  // namespace
+
+EngineModel engine_model(const py::handle& engine, ModelId model) {
+  auto& found = engine.cast<PythonEngine&>();
+  return {&found.engine(), found.shared_runner_of(model)};
+}
 
 void bind_engine(py::module_& module) {
   py::class_<PythonCompletionQueue>(module, "CompletionQueue",

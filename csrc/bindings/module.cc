@@ -8,6 +8,7 @@
 #include "csrc/bindings/codec_binding.h"
 #include "csrc/bindings/conversions.h"
 #include "csrc/bindings/engine_binding.h"
+#include "csrc/bindings/front_binding.h"
 #include "csrc/bindings/plan_binding.h"
 #include "csrc/bindings/problem_binding.h"
 #include "csrc/bindings/text_binding.h"
@@ -54,6 +55,7 @@ PYBIND11_MODULE(_native, module) {
   pelton::bind_plan(module);
   pelton::bind_engine(module);
   pelton::bind_text(module);
+  pelton::bind_front(module);
   pelton::bind_wire(module);
   pelton::bind_codec(module);
   module.def("cpu_features", &pelton::cpu_features);

@@ -85,7 +85,7 @@ class Elements {
 };
 
 std::string shape_text(const TensorView& tensor) {
-  return " for shape " + dims_text(tensor.shape.view());
+  return " for shape " + shape_as_list(tensor.shape.view());
 }
 
 // The places of an item along the first axes, whose dimensions are not 0.

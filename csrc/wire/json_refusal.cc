@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <string>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -254,15 +254,23 @@ class SyntaxCheck {
     }
   }
 
+  // Sorted, not hashed: a body could be full of keys of one hash.
   bool check_keys(const std::vector<std::string>& keys) {
-    std::unordered_set<std::string_view> seen;
-    for (const std::string& key : keys) {
-      if (seen.insert(key).second) continue;
-      problem_ = refuse("the key " + python_repr(first_code_points(key, kShownKeyCharacters)) +
-                        " comes twice in one object");
-      return false;
+    std::vector<size_t> order(keys.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::sort(order.begin(), order.end(), [&keys](size_t a, size_t b) {
+      const int sign = keys[a].compare(keys[b]);
+      return sign != 0 ? sign < 0 : a < b;
+    });
+    size_t repeated = keys.size();
+    for (size_t i = 1; i < order.size(); ++i) {
+      if (keys[order[i]] == keys[order[i - 1]]) repeated = std::min(repeated, order[i]);
     }
-    return true;
+    if (repeated == keys.size()) return true;
+    problem_ =
+        refuse("the key " + python_repr(first_code_points(keys[repeated], kShownKeyCharacters)) +
+               " comes twice in one object");
+    return false;
   }
 
   // `decoded`: where the string goes, if it matters.

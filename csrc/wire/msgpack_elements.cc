@@ -241,8 +241,8 @@ ProblemPtr misnested(const MsgValue& value, const Shape& shape, int axis, int64_
   const std::string expected =
       axis == shape.rank ? "an element"
                          : "an array of " + std::to_string(shape.dims[static_cast<size_t>(axis)]);
-  return places[static_cast<size_t>(axis)].bad(expected + " for shape " + dims_text(shape.view()),
-                                               describe(value, true));
+  return places[static_cast<size_t>(axis)].bad(
+      expected + " for shape " + shape_as_list(shape.view()), describe(value, true));
 }
 
 // Checks that `data`, whose first item is an array, is nested as the shape says, level by level.
@@ -302,7 +302,7 @@ ProblemPtr read_msg_elements(std::span<const std::byte> body, const MsgValue& da
   tensor.data = {};
   tensor.elements = {};
   const auto expected = [&] {
-    return std::to_string(count) + " elements for shape " + dims_text(tensor.shape.view());
+    return std::to_string(count) + " elements for shape " + shape_as_list(tensor.shape.view());
   };
   const Target target{where, scratch, tensor, static_cast<size_t>(count)};
   if (data.type == MsgType::kNil) return count == 0 ? nullptr : where.bad(expected(), "no data");

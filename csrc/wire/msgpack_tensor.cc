@@ -162,7 +162,7 @@ ProblemPtr read_wrapped(const MsgSource& source, const Members& members, std::st
     return where.at("datatype").bad(std::string(datatype) + " as in data", describe(repeated));
   }
   if (members.has_shape && !equals_shape(source.body, members.shape, tensor.shape)) {
-    return where.at("shape").bad(dims_text(tensor.shape.view()) + " as in data",
+    return where.at("shape").bad(shape_as_list(tensor.shape.view()) + " as in data",
                                  describe(members.shape));
   }
   return nullptr;

@@ -68,8 +68,8 @@ ProblemPtr split_bytes(std::span<const std::byte> raw, int64_t count, const Wher
 
 }  // namespace
 
-std::string dims_text(std::span<const int64_t> dims) { return list_text(dims); }
-std::string dims_text(std::span<const uint64_t> dims) { return list_text(dims); }
+std::string shape_as_list(std::span<const int64_t> dims) { return list_text(dims); }
+std::string shape_as_list(std::span<const uint64_t> dims) { return list_text(dims); }
 
 ProblemPtr make_shape(std::span<const uint64_t> dims, const Where& where,
                       const DecodeLimits& limits, Shape& shape, int64_t& count) {
@@ -81,7 +81,7 @@ ProblemPtr make_shape(std::span<const uint64_t> dims, const Where& where,
     if (__builtin_mul_overflow(product, std::max<uint64_t>(dim, 1), &product) ||
         product > elements_max) {
       return where.bad("at most " + std::to_string(elements_max) + " elements",
-                       shorten("shape " + dims_text(dims)));
+                       shorten("shape " + shape_as_list(dims)));
     }
   }
   shape.rank = 0;
@@ -99,7 +99,7 @@ ProblemPtr view_raw(std::span<const std::byte> raw, int64_t count, const Where& 
   if (static_cast<int64_t>(raw.size()) != expected) {
     return where.bad(std::to_string(expected) + " bytes for " +
                          std::string(dtype_name(tensor.dtype)) + " of shape " +
-                         dims_text(tensor.shape.view()),
+                         shape_as_list(tensor.shape.view()),
                      std::to_string(raw.size()) + " bytes", offset);
   }
   if (tensor.dtype == DType::kBool) {
@@ -132,18 +132,19 @@ ProblemPtr deduce_shape(const TensorSpec& spec, int64_t count, const Where& wher
   }
   if (free_count > 1) {
     return where.refused("data without a shape cannot fill the " + std::to_string(free_count) +
-                         " free dimensions of " + dims_text(std::span<const int64_t>(spec.shape)));
+                         " free dimensions of " +
+                         shape_as_list(std::span<const int64_t>(spec.shape)));
   }
   if (free_count == 1) {
     if (known == 0 || count % known != 0) {
       return where.bad("a multiple of " + std::to_string(known) + " elements for " +
-                           dims_text(std::span<const int64_t>(spec.shape)),
+                           shape_as_list(std::span<const int64_t>(spec.shape)),
                        std::to_string(count));
     }
     shape.dims[free_axis] = count / known;
   } else if (count != known) {
     return where.bad(std::to_string(known) + " elements for one row of " +
-                         dims_text(std::span<const int64_t>(spec.shape)),
+                         shape_as_list(std::span<const int64_t>(spec.shape)),
                      std::to_string(count));
   }
   return nullptr;

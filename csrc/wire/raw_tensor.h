@@ -16,8 +16,8 @@
 namespace pelton {
 
 // "[2, 3]", as Python prints a list.
-std::string dims_text(std::span<const int64_t> dims);
-std::string dims_text(std::span<const uint64_t> dims);
+std::string shape_as_list(std::span<const int64_t> dims);
+std::string shape_as_list(std::span<const uint64_t> dims);
 
 // Checks dimensions (each 0 or more) and their product against the limits: the product of those
 // that are not 0, since whoever multiplies strides multiplies these. `dims` has at most

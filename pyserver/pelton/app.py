@@ -101,7 +101,7 @@ class _Serving(uvicorn.Server):
         if self._stop.is_set():
             self._stop_now.set()
             return
-        self._state.draining = True
+        self._state.drain()
         self._lag_s = self._state.settings.drain_lag_s if lag_s is None else lag_s
         self._stop.set()
 
@@ -115,9 +115,20 @@ class _Serving(uvicorn.Server):
         """Signals are handled by `serve`, and not at all in a program's thread."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._front = self._state.open_front(asyncio.get_running_loop())
+        await self.on_tick(0)
+        await super().startup(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Brings the Date header up to date, for both halves of a connection."""
+        stops = await super().on_tick(counter)
+        fields = self.server_state.default_headers
+        self._front.set_common_fields(b"".join(b"%b: %b\r\n" % field for field in fields))
+        return stops
+
     async def main_loop(self) -> None:
         self._state.watch_loop()
-        await self.on_tick(0)
         self._on_listening()
         loop = asyncio.get_running_loop()
         preload = loop.call_later(_PRELOAD_DELAY_S, self._preload, loop)
@@ -154,11 +165,12 @@ class _Serving(uvicorn.Server):
             task.cancel()
         if unanswered:
             _LOG.warning("stopped with %d requests unanswered", unanswered)
+        accepted = self._state.accepted
         _LOG.info(
             "stopped: %d requests accepted, %d answered",
-            self._state.accepted,
-            self._state.accepted - unanswered,
-            extra={"accepted": self._state.accepted, "unanswered": unanswered},
+            accepted,
+            accepted - unanswered,
+            extra={"accepted": accepted, "unanswered": unanswered},
         )
         self._state.close()
 

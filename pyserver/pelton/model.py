@@ -24,7 +24,7 @@ from pelton.backends import (
     NativeBackend,
     input_specs,
 )
-from pelton.bridge import NO_DEADLINE, Plan, open_plan
+from pelton.bridge import NO_DEADLINE, Plan, ServedContract, open_plan
 from pelton.errors import Error, InvalidInput, ModelNotFound, UnsupportedModel
 from pelton.metrics import ModelSnapshot, RequestMetrics
 from pelton.settings import Settings, load_settings
@@ -213,6 +213,10 @@ class Model:
             raise
         self.metrics.count("ok")
         return inference
+
+    def served_contract(self) -> ServedContract | None:
+        """What the native request path of a server needs; None: it leaves the model to Python."""
+        return self._backend.served_contract()
 
     def stats(self) -> dict[str, Any]:
         """Counts, batch sizes, bytes and kernel variants at this moment."""

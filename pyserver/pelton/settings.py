@@ -160,6 +160,7 @@ _KEYS: Final = (
         1 << 40,
     ),
     Key("shared_memory", "choice", "tensors in memory of this host", choices=("off", "on")),
+    Key("bodies_bytes_max", "int", "most bytes of request bodies held at a time", 1, 1 << 50),
     Key("text_bytes_max", "int", "longest text, in UTF-8, before it is tokenized", 1, 1 << 30),
     Key("queue_requests_max", "int", "most requests that may wait in the engine", 1, 1 << 20),
     Key("queue_rows_max", "int", "most rows of one model that may wait", 1, 1 << 24),
@@ -203,6 +204,7 @@ class Settings:
     log_format: str = "text"
     log_level: str = "info"
     body_bytes_max: int = 64 << 20
+    bodies_bytes_max: int = 1 << 30
     compress_bytes_min: int = 16 << 10
     shared_memory: str = "off"
     text_bytes_max: int = 256 << 10

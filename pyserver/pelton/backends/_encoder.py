@@ -13,7 +13,7 @@ from pelton.backends._arrays import as_array, check_shape, dtype_name, wrong
 from pelton.backends._ragged import check_ids, check_lengths, lengths_of, take_tokens
 from pelton.backends._requests import Prepared, check_names
 from pelton.backends.types import Array, InferOptions, InputValue, RaggedIds
-from pelton.bridge import Plan
+from pelton.bridge import EncoderContract, Plan
 from pelton.bridge.word_piece import WordPiece
 from pelton.errors import InvalidInput, UnsupportedPlan
 from pelton.text import TextTokenizer
@@ -51,6 +51,21 @@ class EncoderInputs:
         self._tokenizer = tokenizer
         self._word_piece = word_piece
         self._truncate = truncate
+
+    def contract(self) -> EncoderContract:
+        """The same limits for the native request path."""
+        tokenizer = self._tokenizer
+        return EncoderContract(
+            positions_max=self._positions_max,
+            vocabulary_size=self._vocabulary_size,
+            token_types=self._token_types,
+            ids_index=self._order.index(IDS),
+            types_index=self._order.index(TYPES) if TYPES in self._order else -1,
+            tokenizer=None if self._word_piece is None else self._word_piece.native,
+            tokens_max=0 if tokenizer is None else tokenizer.tokens_max,
+            text_bytes_max=0 if tokenizer is None else tokenizer.text_bytes_max,
+            truncate=self._truncate,
+        )
 
     def texts_of(self, inputs: Mapping[str, InputValue]) -> list[str] | None:
         """The checked texts of a request, or None where it brings token ids."""

@@ -23,6 +23,7 @@ from pelton.backends.types import (
 from pelton.bridge import (
     LoadOptions,
     Plan,
+    ServedContract,
     Submission,
     kernel_variants,
     shared_engine,
@@ -93,6 +94,23 @@ class NativeBackend:
     @property
     def metadata(self) -> Mapping[str, Any]:
         return self._plan.metadata
+
+    def served_contract(self) -> ServedContract:
+        """What the native request path needs to serve this model."""
+        return ServedContract(
+            loaded=self._loaded,
+            inputs=self.inputs,
+            alternatives=self.alternative_inputs,
+            outputs=self.outputs,
+            encoder=None if self._encoder is None else self._encoder.contract(),
+            limits={
+                "body_bytes_max": self._settings.body_bytes_max,
+                "queue_rows_max": self._settings.queue_rows_max,
+                "batch_rows_max": self._rows_max,
+                "batch_tokens_max": self._tokens_max,
+                "pieces_in_flight_max": _PIECES_IN_FLIGHT,
+            },
+        )
 
     def run(self, inputs: Mapping[str, InputValue], options: InferOptions) -> Inference:
         encoder = self._encoder

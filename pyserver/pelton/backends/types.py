@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pelton._specs import TensorSpec
+from pelton.bridge import ServedContract
 from pelton.metrics import EngineSnapshot
 
 __all__ = [
@@ -124,6 +125,10 @@ class Backend(Protocol):
         ...
 
     async def infer(self, inputs: Mapping[str, InputValue], options: InferOptions) -> Inference: ...
+
+    def served_contract(self) -> ServedContract | None:
+        """What the native request path needs to serve the model; None: it cannot."""
+        ...
 
     def stats(self) -> dict[str, Any]:
         """Counts, bytes and names for people and programs."""

@@ -14,16 +14,22 @@ from pelton.bridge.engine import (
     Submission,
     shared_engine,
 )
+from pelton.bridge.front import Connection, EncoderContract, Front, FrontLimits, ServedContract
 from pelton.bridge.plan import Plan, PlanTensor, open_plan
 from pelton.bridge.system import cpu_features, kernel_variants, xxh64
 
 __all__ = [
     "NO_DEADLINE",
+    "Connection",
+    "EncoderContract",
     "Engine",
+    "Front",
+    "FrontLimits",
     "LoadOptions",
     "LoadedModel",
     "Plan",
     "PlanTensor",
+    "ServedContract",
     "Submission",
     "cpu_features",
     "kernel_variants",

@@ -76,6 +76,16 @@ class LoadedModel:
         self._unload = weakref.finalize(self, engine.unload, model)
         self._unload.atexit = False
 
+    @property
+    def id(self) -> int:
+        """What native code calls it."""
+        return self._model
+
+    @property
+    def native(self) -> _native.Engine:
+        """The native engine that it is loaded into. Raises `Unavailable` when it is closed."""
+        return self._native()
+
     def run(self, submission: Submission) -> None:
         """Blocks until the outputs are written, the GIL released."""
         native = self._native()

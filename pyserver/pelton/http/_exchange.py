@@ -211,8 +211,8 @@ class Exchange:
 
     @property
     def has_pipelined_requests(self) -> bool:
-        """Whether the heads of further requests were read from the connection."""
-        return self.connection is not None and bool(self.connection.pipeline)
+        """Whether bytes of further requests were read from the connection."""
+        return self.connection is not None and self.connection.native.has_waiting
 
 
 def _too_large(limit: int, got: str) -> PayloadTooLarge:

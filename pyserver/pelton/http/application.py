@@ -45,11 +45,11 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # no lifespan events; an upgrade is not offered
             return
-        self.state.accepted += 1
+        self.state.asgi_accepted += 1
         try:
             await self._serve(scope, receive, send)
         finally:
-            self.state.answered += 1
+            self.state.asgi_answered += 1
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, self.state)
@@ -101,7 +101,9 @@ class Application:
     async def _send(self, exchange: Exchange, answer: Answer, receive: Receive, send: Send) -> None:
         unread = exchange.has_large_unread_body
         headers: list[Header] = [*answer.headers, (b"x-request-id", exchange.request_id.encode())]
-        if answer.status != HTTPStatus.NO_CONTENT:  # which must not have one (RFC 9110, section 8.6)
+        if (
+            answer.status != HTTPStatus.NO_CONTENT
+        ):  # which must not have one (RFC 9110, section 8.6)
             headers.append((b"content-length", b"%d" % answer.content_length))
         drains = self.state.draining and not exchange.has_pipelined_requests
         if (unread or drains) and (b"connection", b"close") not in headers:

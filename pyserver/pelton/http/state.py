@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
+from pelton.bridge import Connection, Front, FrontLimits
 from pelton.codec.types import DecodeLimits
 from pelton.errors import InvalidSettings, ModelNotFound, Unavailable
 from pelton.http._regions import Regions
@@ -15,10 +16,15 @@ from pelton.metrics import Histogram, ProcessSnapshot
 from pelton.model import Model
 from pelton.settings import Settings
 
+if TYPE_CHECKING:
+    from pelton.http._coding import Coding
+
 __all__ = ["LAG_PERIOD_S", "ServerState"]
 
 #: How often the event loop's lag is measured.
 LAG_PERIOD_S: Final = 1.0
+#: How long a client may leave its answer unread.
+WRITE_STALL_S_MAX: Final = 30.0
 _WORKERS: Final = 2
 _NAME_BYTES_MAX: Final = 255
 _RESERVED_NAMES: Final = (".", "..", "stats")
@@ -26,7 +32,7 @@ _FORBIDDEN: Final = frozenset("/\\@%?#")
 
 
 class ServerState:
-    """Used on the server's event loop only, but for `accepted` and `answered`, which others may
+    """Used on the server's event loop only, but for `accepted` and `in_flight`, which others may
     read."""
 
     def __init__(self, models: Mapping[str, Model], settings: Settings) -> None:
@@ -41,17 +47,69 @@ class ServerState:
         #: Shared memory that clients have registered; None where that is off.
         self.regions = Regions() if settings.shared_memory == "on" else None
         self.draining = False
-        self.accepted = 0  # requests whose head was read
-        self.answered = 0  # of those, the ones that are over
-        self.connection_count = 0
+        # Requests that came to the ASGI application; the native path counts its own.
+        self.asgi_accepted = 0  # their head was read
+        self.asgi_answered = 0  # of those, the ones that are over
+        self.front: Front | None = None
         self.loop_lag = Histogram()
         # For bodies that take long to read or write; threads start when first used.
         self.workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="pelton-codec")
         self._lag_timer: asyncio.TimerHandle | None = None
 
+    def open_front(self, loop: asyncio.AbstractEventLoop) -> Front:
+        """The native request path of `loop`, with every model on it."""
+        settings = self.settings
+        limits = FrontLimits(
+            body_bytes_max=self.limits.body_bytes_max,
+            head_bytes_max=self.limits.head_bytes_max,
+            string_bytes_max=self.limits.string_bytes_max,
+            requests_max=settings.queue_requests_max,
+            bodies_bytes_max=settings.bodies_bytes_max,
+            connections_max=settings.connections_max,
+            compress_bytes_min=settings.compress_bytes_min,
+            head_s_max=settings.head_s_max,
+            keep_alive_s=settings.keep_alive_s,
+            write_stall_s_max=WRITE_STALL_S_MAX,
+            deadline_s_default=settings.deadline_ms_default / 1000,
+        )
+        front = Front(loop, limits, self.workers, _compress)
+        for name, model in self.models.items():
+            front.add_model(name, model.version, model.served_contract())
+        self.front = front
+        return front
+
+    def new_connection(self) -> Connection:
+        """The native half of a connection. REQUIRES: `open_front`."""
+        assert self.front is not None
+        return self.front.connection()
+
+    def drain(self) -> None:
+        """Ready is false from now on, and answers close their connections."""
+        self.draining = True
+        if self.front is not None:
+            self.front.set_draining()
+
+    @property
+    def path_counts(self) -> Mapping[str, int]:
+        """Counts of the native path; empty without one."""
+        return {} if self.front is None else self.front.stats()
+
+    @property
+    def connection_count(self) -> int:
+        """Open connections."""
+        return self.path_counts.get("connections", 0)
+
+    @property
+    def accepted(self) -> int:
+        """Requests whose head was read."""
+        return self.asgi_accepted + self.path_counts.get("accepted", 0)
+
     @property
     def in_flight(self) -> int:
-        return self.accepted - self.answered
+        """Accepted requests that are not over."""
+        counts = self.path_counts
+        native = counts.get("accepted", 0) - counts.get("answered", 0)
+        return self.asgi_accepted - self.asgi_answered + native
 
     @property
     def ready(self) -> bool:
@@ -106,7 +164,15 @@ class ServerState:
         """Stop measuring and end the workers. The models are their owner's to close."""
         if self._lag_timer is not None:
             self._lag_timer.cancel()
+        if self.front is not None:
+            self.front.close()
         self.workers.shutdown(wait=False, cancel_futures=True)
+
+
+def _compress(coding: str, body: bytes) -> bytes:
+    from pelton.http._coding import compress
+
+    return compress(cast("Coding", coding), (body,)) or b""
 
 
 def _checked_name(name: str) -> str:

@@ -157,7 +157,8 @@ def test_a_request_that_arrives_while_draining_is_answered() -> None:
             until(lambda: told.backend.begun == 1)
             # Half of a head: the connection is kept for the rest of it.
             late.sendall(post()[:30])
-            until(lambda: any(c._in_head for c in told.server._serving.server_state.connections))
+            connections = told.server._serving.server_state.connections
+            until(lambda: sum(not c.native.is_idle for c in list(connections)) == 2)
             stopping = threading.Thread(target=told.server.stop)
             stopping.start()
             until(lambda: told.state.draining)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from pelton.app import Server
-from pelton.http import protocol
+from pelton.http import state
 from pelton.settings import Settings
 from python import toys
 
@@ -349,7 +349,7 @@ def test_a_slow_reader_gets_all_of_it(told: Told) -> None:
 
 
 def test_a_client_that_does_not_read_its_answer_is_let_go(monkeypatch) -> None:
-    monkeypatch.setattr(protocol, "WRITE_STALL_S_MAX", 0.2)
+    monkeypatch.setattr(state, "WRITE_STALL_S_MAX", 0.2)
     count = 8 << 20  # an answer larger than the kernel buffers for a socket
     tensor = {"name": "x", "shape": [count, 1], "datatype": "FP32"}
     head = json.dumps(

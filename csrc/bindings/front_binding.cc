@@ -1,0 +1,385 @@
+#include "csrc/bindings/front_binding.h"
+
+#include <poll.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "csrc/bindings/engine_binding.h"
+#include "csrc/front/front.h"
+
+namespace pelton {
+namespace {
+
+// An error of Python's in a place that cannot raise: shown, then dropped.
+void show_error(const char* where) { PyErr_WriteUnraisable(PyUnicode_InternFromString(where)); }
+
+// Calls a method and drops its result.
+void call(const py::handle& object, PyObject* name, PyObject* argument = nullptr) {
+  PyObject* const result = argument == nullptr
+                               ? PyObject_CallMethodNoArgs(object.ptr(), name)
+                               : PyObject_CallMethodOneArg(object.ptr(), name, argument);
+  if (result == nullptr) return PyErr_WriteUnraisable(name);
+  Py_DECREF(result);
+}
+
+// Interned once for the life of the process.
+struct Names {
+  PyObject* write = PyUnicode_InternFromString("write");
+  PyObject* write_eof = PyUnicode_InternFromString("write_eof");
+  PyObject* can_write_eof = PyUnicode_InternFromString("can_write_eof");
+  PyObject* close = PyUnicode_InternFromString("close");
+  PyObject* abort = PyUnicode_InternFromString("abort");
+  PyObject* pause_reading = PyUnicode_InternFromString("pause_reading");
+  PyObject* resume_reading = PyUnicode_InternFromString("resume_reading");
+  PyObject* probe = PyUnicode_InternFromString("probe");
+  PyObject* forward = PyUnicode_InternFromString("forward");
+};
+const Names& names() {
+  static const Names all;
+  return all;
+}
+
+// uvloop's transport, and the protocol object that messages are forwarded to.
+class LoopTransport final : public Transport {
+ public:
+  void attach(py::object transport, py::object protocol, int fd) {
+    transport_ = std::move(transport);
+    protocol_ = std::move(protocol);
+    fd_ = fd;
+  }
+  void detach() {
+    transport_ = py::object();
+    protocol_ = py::object();
+    fd_ = -1;
+  }
+
+  void write(std::string_view bytes) override { call_with_bytes(transport_, names().write, bytes); }
+  void forward(std::string_view bytes) override {
+    call_with_bytes(protocol_, names().forward, bytes);
+  }
+  void probe_forwarded() override {
+    if (protocol_) call(protocol_, names().probe);
+  }
+  void pause_reading() override { call_if_open(names().pause_reading); }
+  void resume_reading() override { call_if_open(names().resume_reading); }
+  void close() override { call_if_open(names().close); }
+  void abort() override { call_if_open(names().abort); }
+  void finish_writing() override {
+    if (!transport_) return;
+    PyObject* const can = PyObject_CallMethodNoArgs(transport_.ptr(), names().can_write_eof);
+    if (can == nullptr) return PyErr_WriteUnraisable(names().can_write_eof);
+    const bool may = can == Py_True;
+    Py_DECREF(can);
+    if (may) call_if_open(names().write_eof);
+  }
+  bool is_reset() const override {
+    if (fd_ < 0) return false;
+    pollfd poller{fd_, 0, 0};
+    return poll(&poller, 1, 0) > 0 && (poller.revents & (POLLERR | POLLHUP)) != 0;
+  }
+
+ private:
+  static void call_with_bytes(const py::object& object, PyObject* name, std::string_view bytes) {
+    if (!object) return;
+    PyObject* const copy =
+        PyBytes_FromStringAndSize(bytes.data(), static_cast<Py_ssize_t>(bytes.size()));
+    if (copy == nullptr) return PyErr_WriteUnraisable(name);
+    call(object, name, copy);
+    Py_DECREF(copy);
+  }
+  void call_if_open(PyObject* name) {
+    if (transport_) call(transport_, name);
+  }
+
+  py::object transport_;
+  py::object protocol_;
+  int fd_ = -1;
+};
+
+// The loop's side of a Front: an object of pelton.bridge.front.
+class PythonHooks final : public LoopHooks {
+ public:
+  explicit PythonHooks(py::object hooks) : hooks_(std::move(hooks)) {}
+
+  void release() { hooks_ = py::none(); }
+
+  void call_at_turn_end() override {
+    guarded([&] { hooks_.attr("call_at_turn_end")(); });
+  }
+  void call_at(Nanos when) override {
+    guarded([&] { hooks_.attr("call_at")(when); });
+  }
+  void compress(uint64_t job_number, std::string_view coding, std::string_view body) override {
+    guarded([&] { hooks_.attr("compress")(job_number, std::string(coding), py::bytes(body)); });
+  }
+  void log_client_gone(std::string_view path, std::string_view request_id) override {
+    guarded([&] { hooks_.attr("log_client_gone")(latin1(path), latin1(request_id)); });
+  }
+  void log_failure(std::string_view path, std::string_view request_id,
+                   std::string_view message) override {
+    guarded([&] {
+      hooks_.attr("log_failure")(latin1(path), latin1(request_id), std::string(message));
+    });
+  }
+
+ private:
+  static py::object latin1(std::string_view text) {
+    return py::reinterpret_steal<py::object>(
+        PyUnicode_DecodeLatin1(text.data(), static_cast<Py_ssize_t>(text.size()), nullptr));
+  }
+  template <typename Function>
+  static void guarded(Function function) {
+    try {
+      function();
+    } catch (py::error_already_set& error) {
+      error.restore();
+      show_error("pelton's hooks of the event loop");
+    }
+  }
+
+  py::object hooks_;
+};
+
+std::vector<TensorSpec> tensor_specs(const py::handle& list) {
+  std::vector<TensorSpec> specs;
+  for (const py::handle& item : list) {
+    const auto [name, dtype, shape] =
+        item.cast<std::tuple<std::string, int, std::vector<int64_t>>>();
+    const auto known = dtype_from_number(static_cast<uint8_t>(dtype));
+    if (!known)
+      raise_status(invalid_argument("no datatype has the number " + std::to_string(dtype)));
+    specs.push_back({name, *known, shape});
+  }
+  return specs;
+}
+
+template <typename T>
+void read(const py::dict& values, const char* name, T& into) {
+  if (values.contains(name)) into = values[name].cast<T>();
+}
+
+void read_nanos(const py::dict& values, const char* name, Nanos& into) {
+  if (values.contains(name)) into = static_cast<Nanos>(values[name].cast<double>() * 1e9);
+}
+
+EncoderContract encoder_contract(const py::dict& values) {
+  EncoderContract encoder;
+  read(values, "positions_max", encoder.positions_max);
+  read(values, "vocabulary_size", encoder.vocabulary_size);
+  read(values, "token_types", encoder.token_types);
+  read(values, "ids_index", encoder.ids_index);
+  read(values, "types_index", encoder.types_index);
+  read(values, "tokens_max", encoder.tokens_max);
+  read(values, "text_bytes_max", encoder.text_bytes_max);
+  read(values, "truncate", encoder.truncate);
+  if (values.contains("tokenizer") && !values["tokenizer"].is_none()) {
+    encoder.tokenizer = values["tokenizer"].cast<std::shared_ptr<WordPiece>>();
+  }
+  return encoder;
+}
+
+ModelContract model_contract(const py::dict& values) {
+  ModelContract contract;
+  read(values, "name", contract.name);
+  read(values, "version", contract.version);
+  contract.inputs = tensor_specs(values["inputs"]);
+  contract.alternatives = tensor_specs(values["alternatives"]);
+  contract.outputs = tensor_specs(values["outputs"]);
+  if (!values["encoder"].is_none()) contract.encoder = encoder_contract(values["encoder"]);
+  return contract;
+}
+
+ModelGates::Options gate_options(const py::dict& values) {
+  ModelGates::Options options;
+  read(values, "body_bytes_max", options.body_bytes_max);
+  read(values, "concurrency_max", options.concurrency_max);
+  read(values, "queue_rows_max", options.queue_rows_max);
+  read(values, "batch_rows_max", options.batch.batch_rows_max);
+  read(values, "batch_tokens_max", options.batch.batch_tokens_max);
+  return options;
+}
+
+FrontOptions front_options(const py::dict& values) {
+  FrontOptions options;
+  read(values, "body_bytes_max", options.decode.body_bytes_max);
+  read(values, "head_bytes_max", options.decode.head_bytes_max);
+  read(values, "string_bytes_max", options.decode.string_bytes_max);
+  read(values, "requests_max", options.requests_max);
+  read(values, "bodies_bytes_max", options.bodies_bytes_max);
+  read(values, "connections_max", options.connections_max);
+  read(values, "compress_bytes_min", options.compress_bytes_min);
+  read_nanos(values, "head_s_max", options.head_max);
+  read_nanos(values, "keep_alive_s", options.keep_alive);
+  read_nanos(values, "write_stall_s_max", options.write_stall_max);
+  read_nanos(values, "deadline_s_default", options.deadline_default);
+  return options;
+}
+
+// Front for Python. Connections hold it, so it outlives them.
+class PythonFront {
+ public:
+  PythonFront(const py::object& hooks, const py::dict& options)
+      : hooks_(hooks), front_(front_options(options), hooks_) {
+    raise_unless_ok(front_.status());
+  }
+  ~PythonFront() { close(); }
+
+  Front& front() { return front_; }
+  int fileno() const { return front_.fd(); }
+  void on_completions() { front_.on_completions(); }
+  void end_turn() { front_.end_turn(); }
+  void on_timer() { front_.on_timer(); }
+  void sweep() { front_.sweep(); }
+  void on_compressed(uint64_t number, const py::bytes& body) {
+    front_.on_compressed(number, std::string_view(body));
+  }
+  void set_common_fields(const py::bytes& lines) {
+    front_.set_common_fields(std::string(std::string_view(lines)));
+  }
+  void set_draining() { front_.set_draining(); }
+  // The hooks hold this object, through which they are let go.
+  void close() {
+    front_.close();
+    hooks_.release();
+  }
+
+  void add_model(const std::string& name, const py::object& engine, ModelId id,
+                 const py::dict& contract, const py::dict& limits) {
+    ServedModel::Options options;
+    options.contract = model_contract(contract);
+    const EngineModel found = engine_model(engine, id);
+    options.engine = found.engine;
+    options.runner = found.runner;
+    options.id = id;
+    read(limits, "batch_rows_max", options.piece_rows_max);
+    read(limits, "batch_tokens_max", options.piece_tokens_max);
+    read(limits, "pieces_in_flight_max", options.pieces_in_flight_max);
+    options.gates = gate_options(limits);
+    options.gates.request_rows_max = options.piece_rows_max * options.pieces_in_flight_max;
+    // The engine's Python object goes with the model, which names it.
+    auto* const engine_owner = new py::object(engine);
+    const std::shared_ptr<py::object> owner(engine_owner, [](py::object* object) {
+      const py::gil_scoped_acquire gil;
+      delete object;
+    });
+    std::shared_ptr<ServedModel> model(new ServedModel(std::move(options)),
+                                       [owner](ServedModel* served) { delete served; });
+    front_.add_model(name, std::move(model));
+  }
+  void add_python_model(const std::string& name) { front_.add_model(name, nullptr); }
+  void remove_model(const std::string& name) { front_.remove_model(name); }
+
+  py::dict stats() const {
+    const FrontStats stats = front_.stats();
+    py::dict result;
+    result["accepted"] = stats.accepted;
+    result["answered"] = stats.answered;
+    result["forwarded"] = stats.forwarded;
+    result["refused_messages"] = stats.refused_messages;
+    result["clients_gone"] = stats.clients_gone;
+    result["body_bytes"] = stats.body_bytes;
+    result["connections"] = front_.connection_count();
+    return result;
+  }
+
+ private:
+  PythonHooks hooks_;
+  Front front_;
+};
+
+// Connection for Python, with its transport.
+class PythonConnection {
+ public:
+  explicit PythonConnection(std::shared_ptr<PythonFront> front)
+      : front_(std::move(front)), connection_(front_->front(), transport_) {}
+  ~PythonConnection() { lost(); }
+
+  void opened(py::object transport, py::object protocol, int fd) {
+    transport_.attach(std::move(transport), std::move(protocol), fd);
+    connection_.opened();
+  }
+  void lost() {
+    connection_.lost();
+    transport_.detach();
+  }
+  Connection& connection() { return connection_; }
+
+  // The builtin that the loop calls with what it read: no Python frame, no dispatch in between.
+  static py::object data_received(const py::object& self) {
+    static PyMethodDef method = {"data_received", &PythonConnection::received, METH_O, nullptr};
+    auto* const connection = self.cast<PythonConnection*>();
+    PyObject* const capsule = PyCapsule_New(connection, nullptr, [](PyObject* object) {
+      Py_XDECREF(static_cast<PyObject*>(PyCapsule_GetContext(object)));
+    });
+    if (capsule == nullptr) throw py::error_already_set();
+    const py::object owned = py::reinterpret_steal<py::object>(capsule);
+    Py_INCREF(self.ptr());
+    PyCapsule_SetContext(capsule, self.ptr());
+    PyObject* const function = PyCFunction_New(&method, capsule);
+    if (function == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::object>(function);
+  }
+
+ private:
+  static PyObject* received(PyObject* capsule, PyObject* data) {
+    char* bytes = nullptr;
+    Py_ssize_t count = 0;
+    if (PyBytes_AsStringAndSize(data, &bytes, &count) != 0) return nullptr;
+    auto* const self = static_cast<PythonConnection*>(PyCapsule_GetPointer(capsule, nullptr));
+    self->connection_.received({bytes, static_cast<size_t>(count)});
+    Py_RETURN_NONE;
+  }
+
+  std::shared_ptr<PythonFront> front_;
+  LoopTransport transport_;
+  Connection connection_;
+};
+
+}  // namespace
+
+void bind_front(py::module_& module) {
+  py::class_<PythonFront, std::shared_ptr<PythonFront>>(module, "Front",
+                                                        "The request path of one event loop.")
+      .def(py::init<const py::object&, const py::dict&>(), py::arg("hooks"), py::arg("options"))
+      .def("fileno", &PythonFront::fileno)
+      .def("on_completions", &PythonFront::on_completions)
+      .def("end_turn", &PythonFront::end_turn)
+      .def("on_timer", &PythonFront::on_timer)
+      .def("sweep", &PythonFront::sweep)
+      .def("on_compressed", &PythonFront::on_compressed, py::arg("number"), py::arg("body"))
+      .def("set_common_fields", &PythonFront::set_common_fields, py::arg("lines"))
+      .def("set_draining", &PythonFront::set_draining)
+      .def("add_model", &PythonFront::add_model, py::arg("name"), py::arg("engine"),
+           py::arg("model"), py::arg("contract"), py::arg("limits"))
+      .def("add_python_model", &PythonFront::add_python_model, py::arg("name"))
+      .def("remove_model", &PythonFront::remove_model, py::arg("name"))
+      .def("stats", &PythonFront::stats)
+      .def("close", &PythonFront::close);
+
+  py::class_<PythonConnection>(module, "Connection", "The bytes of one client.")
+      .def(py::init<std::shared_ptr<PythonFront>>(), py::arg("front"))
+      .def_property_readonly("data_received", &PythonConnection::data_received)
+      .def("opened", &PythonConnection::opened, py::arg("transport"), py::arg("protocol"),
+           py::arg("fd"))
+      .def("received_eof", [](PythonConnection& self) { return self.connection().received_eof(); })
+      .def("lost", &PythonConnection::lost)
+      .def("pause_writing", [](PythonConnection& self) { self.connection().pause_writing(); })
+      .def("resume_writing", [](PythonConnection& self) { self.connection().resume_writing(); })
+      .def("forwarded_answered",
+           [](PythonConnection& self) { self.connection().forwarded_answered(); })
+      .def("pause_reading",
+           [](PythonConnection& self) { self.connection().set_forward_paused(true); })
+      .def("resume_reading",
+           [](PythonConnection& self) { self.connection().set_forward_paused(false); })
+      .def_property_readonly("has_waiting",
+                             [](PythonConnection& self) { return self.connection().has_waiting(); })
+      .def_property_readonly("is_idle",
+                             [](PythonConnection& self) { return self.connection().is_idle(); });
+}
+
+}  // namespace pelton

@@ -1,0 +1,204 @@
+// An HTTP server in native code only: the request path driven by an epoll loop of its own. It shows
+// that parser, codecs, connections and gates know no Python, and what a server without Python's
+// loop would be.
+#pragma once
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "tests/native/front/fixture.h"
+
+namespace pelton {
+
+// A socket with a write buffer. Closes itself through the loop, never in the middle of a call.
+class EpollTransport final : public Transport {
+ public:
+  EpollTransport(int epoll, int fd) : epoll_(epoll), fd_(fd) { update(EPOLL_CTL_ADD); }
+  ~EpollTransport() override { close_fd(); }
+
+  void write(std::string_view bytes) override {
+    pending_ += bytes;
+    flush();
+  }
+  void forward(std::string_view) override { EXPECT(false); }  // nobody else is here
+  void probe_forwarded() override { EXPECT(false); }
+  void pause_reading() override {
+    is_reading_ = false;
+    update(EPOLL_CTL_MOD);
+  }
+  void resume_reading() override {
+    is_reading_ = true;
+    update(EPOLL_CTL_MOD);
+  }
+  void finish_writing() override { finishes_ = true, flush(); }
+  void close() override { closes_ = true; }
+  void abort() override { closes_ = true, pending_.clear(); }
+  bool is_reset() const override { return false; }
+
+  // False: the socket is broken.
+  bool flush() {
+    while (!pending_.empty()) {
+      const ssize_t sent = send(fd_, pending_.data(), pending_.size(), MSG_NOSIGNAL);
+      if (sent < 0) {
+        if (errno == EAGAIN) break;
+        pending_.clear();
+        closes_ = true;
+        return false;
+      }
+      pending_.erase(0, static_cast<size_t>(sent));
+    }
+    if (pending_.empty() && finishes_) shutdown(fd_, SHUT_WR);
+    update(EPOLL_CTL_MOD);
+    return true;
+  }
+  bool is_blocked() const { return pending_.size() > (size_t{64} << 10); }
+  bool is_over() const { return closes_ && pending_.empty(); }
+  int fd() const { return fd_; }
+
+ private:
+  void update(int operation) {
+    epoll_event event{};
+    event.events = (is_reading_ ? EPOLLIN : 0u) | (pending_.empty() ? 0u : EPOLLOUT);
+    event.data.fd = fd_;
+    epoll_ctl(epoll_, operation, fd_, &event);
+  }
+  void close_fd() { ::close(fd_); }
+
+  const int epoll_;
+  const int fd_;
+  std::string pending_;
+  bool is_reading_ = true;
+  bool finishes_ = false;
+  bool closes_ = false;
+};
+
+class EpollFront {
+ public:
+  EpollFront()
+      : epoll_(epoll_create1(0)), listener_(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    EXPECT_EQ(listen(listener_, 64), 0);
+    socklen_t size = sizeof(address);
+    getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+    watch(listener_);
+    watch(fixture_.front.fd());
+    watch(stop_);
+  }
+  ~EpollFront() {
+    connections_.clear();
+    ::close(listener_);
+    ::close(stop_);
+    ::close(epoll_);
+  }
+
+  int port() const { return port_; }
+  FrontFixture& fixture() { return fixture_; }
+  void stop() {
+    const uint64_t one = 1;
+    EXPECT_EQ(::write(stop_, &one, sizeof(one)), 8);
+  }
+
+  // Until stop().
+  void run() {
+    for (bool goes_on = true; goes_on;) {
+      std::array<epoll_event, 64> events;
+      const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), -1);
+      for (int i = 0; i < count; ++i) {
+        const int fd = events[static_cast<size_t>(i)].data.fd;
+        if (fd == stop_) {
+          goes_on = false;
+        } else if (fd == listener_) {
+          accept_all();
+        } else if (fd == fixture_.front.fd()) {
+          fixture_.front.on_completions();
+        } else {
+          handle(fd, events[static_cast<size_t>(i)].events);
+        }
+      }
+      fixture_.front.end_turn();  // one wake-up of the worker for what this turn brought
+      std::erase_if(connections_, [](const auto& entry) { return entry.second->is_over(); });
+    }
+  }
+
+ private:
+  struct Peer {
+    Peer(Front& front, int epoll, int fd) : transport(epoll, fd), connection(front, transport) {
+      connection.opened();
+    }
+    ~Peer() { connection.lost(); }
+    bool is_over() const { return is_gone || transport.is_over(); }
+    EpollTransport transport;
+    Connection connection;
+    bool is_gone = false;
+    bool is_blocked = false;
+  };
+
+  void watch(int fd) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = fd;
+    EXPECT_EQ(epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event), 0);
+  }
+  void accept_all() {
+    for (;;) {
+      const int fd = accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK);
+      if (fd < 0) return;
+      const int one = 1;
+      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+      connections_[fd] = std::make_unique<Peer>(fixture_.front, epoll_, fd);
+    }
+  }
+  void handle(int fd, uint32_t events) {
+    const auto found = connections_.find(fd);
+    if (found == connections_.end()) return;
+    Peer& peer = *found->second;
+    if ((events & EPOLLOUT) != 0 && !peer.transport.flush()) peer.is_gone = true;
+    if (peer.transport.is_blocked() != peer.is_blocked) {
+      peer.is_blocked = !peer.is_blocked;
+      if (peer.is_blocked) {
+        peer.connection.pause_writing();
+      } else {
+        peer.connection.resume_writing();
+      }
+    }
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
+    const ssize_t count = recv(fd, buffer_.data(), buffer_.size(), 0);
+    if (count > 0) {
+      peer.connection.received({buffer_.data(), static_cast<size_t>(count)});
+    } else if (count < 0 && errno != EAGAIN) {
+      peer.is_gone = true;
+    } else if (count == 0) {
+      if (peer.connection.received_eof()) {
+        peer.transport.pause_reading();  // nothing more comes
+      } else {
+        peer.transport.close();
+      }
+    }
+  }
+
+  FrontFixture fixture_;
+  const int epoll_;
+  const int listener_;
+  const int stop_ = eventfd(0, 0);
+  int port_ = 0;
+  std::array<char, 65536> buffer_{};
+  std::unordered_map<int, std::unique_ptr<Peer>> connections_;
+};
+
+}  // namespace pelton
