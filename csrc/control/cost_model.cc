@@ -17,7 +17,11 @@ void CostModel::learn(const BatchRun& run) {
   learn_drain(run);
   const auto tokens = static_cast<double>(run.tokens);
   auto time = static_cast<double>(std::max<Nanos>(run.ended - run.started, 0));
-  if (is_ready()) time = std::min(time, kOutlier * (fixed_ns() + token_ns() * tokens));
+  if (batches_ > 0) {
+    const double expected = std::max(1.0, fixed_ns() + token_ns() * tokens);
+    sure_share_ = std::min(sure_share_ + kForget * (1 - sure_share_), time / expected);
+    if (is_ready()) time = std::min(time, kOutlier * expected);
+  }
   weight_ = kDecay * weight_ + 1;
   tokens_ = kDecay * tokens_ + tokens;
   tokens_squared_ = kDecay * tokens_squared_ + tokens * tokens;
@@ -58,9 +62,8 @@ void CostModel::fit() {
 }
 
 double CostModel::work_ns(int64_t rows, int64_t tokens) const {
-  const double batches = std::max({1.0, static_cast<double>(rows) * batches_per_row_,
-                                   static_cast<double>(tokens) * batches_per_token_});
-  return batches * fixed_ns() + static_cast<double>(tokens) * token_ns();
+  return std::max(1.0, batches_of(rows, tokens)) * fixed_ns() +
+         static_cast<double>(tokens) * token_ns();
 }
 
 double CostModel::drain_ns(int64_t rows, int64_t tokens) const {

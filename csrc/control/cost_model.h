@@ -2,6 +2,7 @@
 // that ran.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "csrc/base/clock.h"
@@ -34,8 +35,15 @@ class CostModel {
   // When the last batch ended; 0: none did.
   Nanos last_ended() const { return last_ended_; }
   // The least time in which this much is run: in batches as large as they may be, with nothing in
-  // between. REQUIRES: is_ready().
+  // between. share_ns() is that of work which fills its last batch with other work. REQUIRES:
+  // is_ready().
   double work_ns(int64_t rows, int64_t tokens) const;
+  double share_ns(int64_t rows, int64_t tokens) const {
+    return batches_of(rows, tokens) * fixed_ns() + static_cast<double>(tokens) * token_ns();
+  }
+  // The share of work_ns() that even fast batches take: the least that one of the last 50 or so
+  // took of what was expected of it. At most 1.
+  double sure_share() const { return sure_share_; }
   // The time in which a queue that holds this much has been seen to drain, other models' share of
   // the engine included. 0 before is_ready().
   double drain_ns(int64_t rows, int64_t tokens) const;
@@ -47,7 +55,12 @@ class CostModel {
  private:
   static constexpr double kDecay = 0.98;  // the last 50 batches or so
   static constexpr double kOutlier = 4;
+  static constexpr double kForget = 1 - kDecay;
 
+  double batches_of(int64_t rows, int64_t tokens) const {
+    return std::max(static_cast<double>(rows) * batches_per_row_,
+                    static_cast<double>(tokens) * batches_per_token_);
+  }
   void learn_drain(const BatchRun& run);
   void fit();
 
@@ -61,6 +74,7 @@ class CostModel {
   double tokens_squared_ = 0;
   double time_ = 0;
   double tokens_time_ = 0;
+  double sure_share_ = 0.5;  // until more is known
   // Decayed sums over batches that began with a queue.
   double drained_tokens_ = 0;
   double drained_time_ = 0;

@@ -29,59 +29,55 @@ GateDecision DeadlineGate::before(GateRequest& request, Nanos now) {
       }
     }
   }
+  enter(request, now);
+  return GateDecision::accept();
+}
+
+void DeadlineGate::enter(GateRequest& request, Nanos now) {
   ++in_flight_;
   Level& level = levels_[level_of(request)];
+  ++level.requests;
   const EngagedWork work = engaged_work(request, options_.request_rows_max);
-  if (request.deadline == kNoDeadline) {
-    level.endless.add(work);
-  } else {
-    level.dated.add(work);
-    ++level.dated_requests;
-    level.latest = std::max(level.latest, request.deadline);
-  }
-  return GateDecision::accept();
+  if (request.deadline == kNoDeadline) return level.endless.add(work);
+  request.deadline_bucket = level.dated.add(work, request.deadline, now);
 }
 
 void DeadlineGate::after(const GateRequest& request, RequestEnd /*end*/, Nanos /*now*/) {
   --in_flight_;
   Level& level = levels_[level_of(request)];
+  --level.requests;
   const EngagedWork work = engaged_work(request, options_.request_rows_max);
   if (request.deadline == kNoDeadline) return level.endless.subtract(work);
-  level.dated.subtract(work);
-  if (--level.dated_requests == 0) level.latest = 0;
+  level.dated.remove(work, request.deadline_bucket);
 }
 
 bool DeadlineGate::is_trusted(Nanos now) const {
   return cost_.is_ready() && (in_flight_ > 0 || now - cost_.last_ended() < kStaleNs);
 }
 
-DeadlineGate::Level DeadlineGate::ahead_of(const GateRequest& request) const {
-  Level ahead;
+double DeadlineGate::least_ns(const GateRequest& request, Nanos now) const {
+  // What runs now is at most this, and may be about to end.
+  EngagedWork running = {options_.batch.batch_rows_max, options_.batch.batch_tokens_max};
+  const double share = kMargin * cost_.sure_share();
+  double wait = 0;
+  const auto wait_for = [&](EngagedWork work, double most) {
+    running.take_from(work);
+    wait = std::min(wait + share * cost_.share_ns(work.rows, work.tokens), std::max(wait, most));
+  };
   const size_t own = level_of(request);
   for (size_t i = 0; i <= own; ++i) {
     const Level& level = levels_[i];
-    if (i < own) ahead.endless.add(level.endless);
-    if (i == own && level.latest > request.deadline) continue;
-    ahead.dated.add(level.dated);
-    ahead.latest = std::max(ahead.latest, level.latest);
+    if (level.requests == 0) continue;
+    // Whatever is not over by its own deadline is dropped.
+    level.dated.visit_until(i < own ? kNoDeadline : request.deadline, now,
+                            [&](const EngagedWork& work, Nanos latest) {
+                              wait_for(work, static_cast<double>(latest - now));
+                            });
+    if (i < own) wait_for(level.endless, std::numeric_limits<double>::infinity());
   }
-  return ahead;
-}
-
-double DeadlineGate::least_ns(const GateRequest& request, Nanos now) const {
-  const Level ahead = ahead_of(request);
-  EngagedWork work = ahead.endless;
-  work.add(ahead.dated);
-  // Without those that may be the batch that runs now.
-  work.rows = std::max<int64_t>(work.rows - options_.batch.batch_rows_max, 0);
-  work.tokens = std::max<int64_t>(work.tokens - options_.batch.batch_tokens_max, 0);
-  work.add({request.row_count, request.token_count});
-  const double least = kShareSure * cost_.work_ns(work.rows, work.tokens);
-  if (ahead.endless.rows > 0) return least;
-  // Whatever is not over by its own deadline is dropped, and then it is this one's turn.
-  const auto wait_most = static_cast<double>(std::max<Nanos>(ahead.latest - now, 0));
-  return std::min(least,
-                  wait_most + kShareSure * cost_.work_ns(request.row_count, request.token_count));
+  const int64_t rows = request.row_count;
+  const int64_t tokens = request.token_count;
+  return std::max(wait + share * cost_.share_ns(rows, tokens), share * cost_.work_ns(rows, tokens));
 }
 
 }  // namespace pelton

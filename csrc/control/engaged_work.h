@@ -1,6 +1,7 @@
 // The part of a request that is with the engine at a time: a larger one comes in pieces.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "csrc/control/request_gate.h"
@@ -18,6 +19,12 @@ struct EngagedWork {
   void subtract(const EngagedWork& other) {
     rows -= other.rows;
     tokens -= other.tokens;
+  }
+  // Moves as much of `other` as there is room for out of both.
+  void take_from(EngagedWork& other) {
+    const EngagedWork taken = {std::min(rows, other.rows), std::min(tokens, other.tokens)};
+    subtract(taken);
+    other.subtract(taken);
   }
 };
 

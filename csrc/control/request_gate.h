@@ -36,7 +36,8 @@ struct GateRequest {
   // Over all batches it ran in.
   Nanos queue_ns = 0;
   Nanos run_ns = 0;
-  uint32_t passed = 0;  // the chain's own: how many gates it passed
+  uint32_t passed = 0;          // the chain's own: how many gates it passed
+  int32_t deadline_bucket = 0;  // the deadline gate's own
 
   // Filled before after(), once for each batch that it ran in.
   void ran(const BatchRun& run) {

@@ -11,9 +11,10 @@ namespace {
 
 constexpr CostModel::Options kBatch = {.batch_rows_max = 10, .batch_tokens_max = 10};
 
-// A model whose batches of any size run 10 ms, the last one just before `now`.
-void teach(CostModel& cost, Nanos now = 1'000 * kMilli) {
-  for (int64_t i = CostModel::kBatchesMin; i > 0; --i) {
+// A model whose batches of any size run 10 ms, to the microsecond sure; the last one ran just
+// before `now`. At the least, says the deadline gate, they run 9 ms.
+void teach(CostModel& cost, Nanos now = 20'000 * kMilli) {
+  for (int64_t i = 600; i > 0; --i) {
     cost.learn(batch_of(4, now - i * 20 * kMilli, 10 * kMilli));
   }
 }
@@ -92,7 +93,7 @@ TEST(a_large_request_takes_of_the_queue_what_is_with_the_engine) {
 }
 
 struct Deadlines {
-  static constexpr Nanos kNow = 1'000 * kMilli;
+  static constexpr Nanos kNow = 20'000 * kMilli;
   CostModel cost{kBatch};
   DeadlineGate gate{{.batch = kBatch}, cost};
 
@@ -101,8 +102,9 @@ struct Deadlines {
     return is_accepted(gate.before(request, now));
   }
   void leave(int64_t rows, Nanos left, int priority = 2) {
-    const GateRequest request =
-        request_of(rows, left == kNoDeadline ? left : kNow + left, priority);
+    GateRequest request = request_of(rows, left == kNoDeadline ? left : kNow + left, priority);
+    request.deadline_bucket =
+        static_cast<int32_t>((request.deadline >> DatedWork::kBucketBits) % DatedWork::kBuckets);
     gate.after(request, RequestEnd::kOk, kNow);
   }
 };
@@ -127,32 +129,33 @@ TEST(deadline_gate_refuses_nothing_it_knows_too_little_of) {
   EXPECT(!model.accepts(1, kMilli));
 }
 
-TEST(deadline_gate_wants_room_for_half_of_the_least_run) {
+TEST(deadline_gate_wants_room_for_the_least_run) {
   Deadlines model;
   teach(model.cost, Deadlines::kNow);
-  EXPECT(!model.accepts(1, 5 * kMilli - 2000));
-  EXPECT(model.accepts(1, 5 * kMilli + 2000));
+  EXPECT(!model.accepts(1, 9 * kMilli - 2000));
+  EXPECT(model.accepts(1, 9 * kMilli + 2000));
   EXPECT(model.accepts(0, 1));  // no rows do not run
   GateRequest request = request_of(1, Deadlines::kNow + kMilli);
   const GateDecision decision = model.gate.before(request, Deadlines::kNow);
   EXPECT_EQ(decision.refusal.problem()->message,
             "the deadline cannot be met: microseconds of waiting and running would be at least "
-            "5000, at most microseconds_left = 1000");
+            "8999, at most microseconds_left = 1000");
 }
 
 TEST(deadline_gate_counts_what_surely_runs_before) {
   Deadlines model;
   teach(model.cost, Deadlines::kNow);
-  // With the tenth, ten batches: nine without the one that may run, and half of their 90 ms.
-  for (int i = 0; i < 9; ++i) EXPECT(model.accepts(10, 40 * kMilli));
-  EXPECT(!model.accepts(10, 40 * kMilli));
-  EXPECT(model.accepts(10, 40 * kMilli - 1));  // due before them, it comes first
-  EXPECT(!model.accepts(10, 40 * kMilli + 1));
-  EXPECT(model.accepts(10, 50 * kMilli));
-  model.leave(10, 50 * kMilli);
-  model.leave(10, 40 * kMilli);
-  model.leave(10, 40 * kMilli);
-  EXPECT(model.accepts(10, 40 * kMilli));
+  // Without the batch that may run, and 9 ms for each of the others.
+  const Nanos left = 40 * kMilli;
+  for (int i = 0; i < 5; ++i) EXPECT(model.accepts(10, left));
+  EXPECT(!model.accepts(10, left));
+  EXPECT(model.accepts(10, left - 1));  // due before some of them: which, it is not known
+  EXPECT(!model.accepts(10, left + kMilli));
+  EXPECT(model.accepts(10, 60 * kMilli));
+  model.leave(10, 60 * kMilli);
+  model.leave(10, left);
+  model.leave(10, left);
+  EXPECT(model.accepts(10, left));
 }
 
 TEST(deadline_gate_does_not_count_what_may_run_later) {
@@ -163,18 +166,20 @@ TEST(deadline_gate_does_not_count_what_may_run_later) {
     EXPECT(model.accepts(10, 10'000 * kMilli, 2));
     EXPECT(model.accepts(10, kNoDeadline, 4));
   }
-  EXPECT(model.accepts(1, 6 * kMilli, 2));
-  EXPECT(model.accepts(1, 6 * kMilli, 1));
-  EXPECT(!model.accepts(1, 6 * kMilli, 3));  // all of level 2 comes before it
+  EXPECT(model.accepts(1, 10 * kMilli, 2));
+  EXPECT(model.accepts(1, 10 * kMilli, 1));
+  EXPECT(!model.accepts(1, 10 * kMilli, 3));  // all of level 2 comes before it
 }
 
 TEST(deadline_gate_knows_that_the_late_are_dropped) {
   Deadlines model;
   teach(model.cost, Deadlines::kNow);
-  // 50 batches of ten rows due in 300 ms, of which the engine can do 30.
-  for (int i = 0; i < 50; ++i) EXPECT(model.accepts(10, 300 * kMilli));
-  // At 300 ms they are gone, done or not; this one has 8 ms left then.
-  EXPECT(model.accepts(10, 308 * kMilli));
+  // More batches of ten rows than the engine can do in 300 ms.
+  int accepted = 0;
+  while (accepted < 50 && model.accepts(10, 300 * kMilli)) ++accepted;
+  EXPECT(accepted > 30 && accepted < 40);
+  // At 300 ms they are gone, done or not; this one has 10 ms left then.
+  EXPECT(model.accepts(10, 310 * kMilli));
 }
 
 TEST(deadline_gate_asks_again_when_it_has_learned_nothing_for_long) {
