@@ -6,6 +6,7 @@
 #include "csrc/base/cpu_features.h"
 #include "csrc/base/hash.h"
 #include "csrc/bindings/codec_binding.h"
+#include "csrc/bindings/control_binding.h"
 #include "csrc/bindings/conversions.h"
 #include "csrc/bindings/engine_binding.h"
 #include "csrc/bindings/front_binding.h"
@@ -56,6 +57,7 @@ PYBIND11_MODULE(_native, module) {
   pelton::bind_engine(module);
   pelton::bind_text(module);
   pelton::bind_front(module);
+  pelton::bind_control(module);
   pelton::bind_wire(module);
   pelton::bind_codec(module);
   module.def("cpu_features", &pelton::cpu_features);
