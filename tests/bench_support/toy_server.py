@@ -25,7 +25,10 @@ class ToyServer:
     """`reply(number, body)` gives the bytes that answer request `number` (of all connections); None
     closes the connection. A context manager."""
 
-    def __init__(self, reply: Callable[[int, bytes], bytes | None]) -> None:
+    def __init__(
+        self, reply: Callable[[int, bytes], bytes | None], *, close_after_answer: bool = False
+    ) -> None:
+        self.close_after_answer = close_after_answer
         self.reply = reply
         self.bodies: list[bytes] = []
         self.connections = 0
@@ -101,3 +104,5 @@ class _Connection(asyncio.Protocol):
             if answered is None:
                 return self.transport.close()
             self.transport.write(answered)
+            if self._server.close_after_answer:
+                return self.transport.close()
