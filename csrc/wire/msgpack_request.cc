@@ -178,20 +178,15 @@ ProblemPtr RequestReader::read_inputs(const MsgValue& value) {
   PELTON_RETURN_IF_PROBLEM(expect_msg_array(value, where, limits().tensors_max));
   MsgReader reader(source_.body, value.start);
   for (uint32_t i = 0; i < value.size; ++i) {
-    const MsgReader before = reader;
     const MsgValue item = reader.next();
     const Where place = where.item(i);
     PELTON_RETURN_IF_PROBLEM(expect_msg_map(item, place, true));
-    MsgValue member;
-    for_each_member(source_.body, item, [&member](std::string_view name, const MsgValue& found) {
-      if (name == "name") member = found;
-    });
+    const MsgTensorMembers members = read_msg_members(source_.body, item);
     std::string_view name;
-    PELTON_RETURN_IF_PROBLEM(read_msg_name(member, place.at("name"), limits(), name));
+    PELTON_RETURN_IF_PROBLEM(read_msg_name(members.name, place.at("name"), limits(), name));
     PELTON_RETURN_IF_PROBLEM(
-        read_msg_tensor(source_, item, name, place.named(name), request_.inputs.emplace_back()));
-    reader = before;
-    reader.skip();
+        read_msg_tensor(source_, members, name, place.named(name), request_.inputs.emplace_back()));
+    reader = MsgReader(source_.body, members.end);
   }
   return nullptr;
 }

@@ -47,40 +47,6 @@ constexpr std::array<NumpyType, 12> kNumpyTypes = {{
     {"<f8", DType::kFp64},
 }};
 
-// The members of a tensor's map that mean something; absent ones are nil.
-struct Members {
-  MsgValue datatype, shape, data, nd, kind, type;
-  bool has_datatype = false;
-  bool has_shape = false;
-  bool has_nd = false;
-  bool has_complex = false;
-};
-
-Members members_of(std::span<const std::byte> body, const MsgValue& map) {
-  Members members;
-  for_each_member(body, map, [&members](std::string_view name, const MsgValue& value) {
-    if (name == "data") {
-      members.data = value;
-    } else if (name == "shape") {
-      members.shape = value;
-      members.has_shape = true;
-    } else if (name == "datatype") {
-      members.datatype = value;
-      members.has_datatype = true;
-    } else if (name == "nd") {
-      members.nd = value;
-      members.has_nd = true;
-    } else if (name == "kind") {
-      members.kind = value;
-    } else if (name == "type") {
-      members.type = value;
-    } else if (name == "complex") {
-      members.has_complex = true;
-    }
-  });
-  return members;
-}
-
 std::span<const std::byte> bytes_of(const MsgValue& blob) {
   return std::as_bytes(std::span(blob.content, blob.size));
 }
@@ -153,8 +119,8 @@ bool equals_shape(std::span<const std::byte> body, const MsgValue& value, const 
 }
 
 // A tensor whose `data` says its own datatype and shape; they may be repeated beside it.
-ProblemPtr read_wrapped(const MsgSource& source, const Members& members, std::string_view name,
-                        const Where& where, TensorView& tensor) {
+ProblemPtr read_wrapped(const MsgSource& source, const MsgTensorMembers& members,
+                        std::string_view name, const Where& where, TensorView& tensor) {
   PELTON_RETURN_IF_PROBLEM(read_msg_tensor(source, members.data, name, where.at("data"), tensor));
   const std::string_view datatype = dtype_name(tensor.dtype);
   const MsgValue& repeated = members.datatype;
@@ -297,7 +263,7 @@ ProblemPtr read_numpy_type(const MsgValue& value, const Where& where, DType& dty
 }
 
 // A dict of lebedov/msgpack-numpy: an array (`nd` true) or a scalar.
-ProblemPtr read_numpy(const MsgSource& source, const Members& members, const Where& where,
+ProblemPtr read_numpy(const MsgSource& source, const MsgTensorMembers& members, const Where& where,
                       TensorView& tensor) {
   if (!members.nd.is_bool()) return where.at("nd").bad("true or false", describe(members.nd));
   if (word_of(members.kind) == "O") {
@@ -354,12 +320,37 @@ ProblemPtr read_msg_name(const MsgValue& value, const Where& where, const Decode
   return name.empty() ? where.bad("a name", "an empty string") : nullptr;
 }
 
-ProblemPtr read_msg_tensor(const MsgSource& source, const MsgValue& value, std::string_view name,
-                           const Where& where, TensorView& tensor) {
+MsgTensorMembers read_msg_members(std::span<const std::byte> body, const MsgValue& map) {
+  MsgTensorMembers members;
+  members.end =
+      for_each_member(body, map, [&members](std::string_view name, const MsgValue& value) {
+        if (name == "name") {
+          members.name = value;
+        } else if (name == "data") {
+          members.data = value;
+        } else if (name == "shape") {
+          members.shape = value;
+          members.has_shape = true;
+        } else if (name == "datatype") {
+          members.datatype = value;
+          members.has_datatype = true;
+        } else if (name == "nd") {
+          members.nd = value;
+          members.has_nd = true;
+        } else if (name == "kind") {
+          members.kind = value;
+        } else if (name == "type") {
+          members.type = value;
+        } else if (name == "complex") {
+          members.has_complex = true;
+        }
+      });
+  return members;
+}
+
+ProblemPtr read_msg_tensor(const MsgSource& source, const MsgTensorMembers& members,
+                           std::string_view name, const Where& where, TensorView& tensor) {
   tensor.name = name;
-  if (is_blob(value)) return read_blob(source, value, where, tensor);
-  PELTON_RETURN_IF_PROBLEM(expect_msg_map(value, where));
-  const Members members = members_of(source.body, value);
   if (members.has_complex) return where.refused("complex numbers are not supported");
   if (members.has_nd) return read_numpy(source, members, where, tensor);
   const MsgValue& data = members.data;
@@ -377,6 +368,14 @@ ProblemPtr read_msg_tensor(const MsgSource& source, const MsgValue& value, std::
                     tensor);
   }
   return read_msg_elements(source.body, data, count, place, source.scratch, tensor);
+}
+
+ProblemPtr read_msg_tensor(const MsgSource& source, const MsgValue& value, std::string_view name,
+                           const Where& where, TensorView& tensor) {
+  tensor.name = name;
+  if (is_blob(value)) return read_blob(source, value, where, tensor);
+  PELTON_RETURN_IF_PROBLEM(expect_msg_map(value, where));
+  return read_msg_tensor(source, read_msg_members(source.body, value), name, where, tensor);
 }
 
 }  // namespace pelton

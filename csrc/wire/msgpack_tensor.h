@@ -22,6 +22,23 @@ struct MsgSource {
   Scratch& scratch;
 };
 
+// The members of a tensor's map that mean something; absent ones are nil. `end` is where what
+// follows the map begins.
+struct MsgTensorMembers {
+  MsgValue name, datatype, shape, data, nd, kind, type;
+  bool has_datatype = false;
+  bool has_shape = false;
+  bool has_nd = false;
+  bool has_complex = false;
+  size_t end = 0;
+};
+// REQUIRES: `map` is one.
+MsgTensorMembers read_msg_members(std::span<const std::byte> body, const MsgValue& map);
+
+// The tensor in a map.
+ProblemPtr read_msg_tensor(const MsgSource& source, const MsgTensorMembers& members,
+                           std::string_view name, const Where& where, TensorView& tensor);
+// The tensor in a map or an extension.
 ProblemPtr read_msg_tensor(const MsgSource& source, const MsgValue& value, std::string_view name,
                            const Where& where, TensorView& tensor);
 
@@ -34,9 +51,9 @@ ProblemPtr read_msg_name(const MsgValue& value, const Where& where, const Decode
                          std::string_view& name);
 
 // Calls visit(name, value) for each entry of a map, in order; the value of an entry may be read
-// further from value.start.
+// further from value.start. Returns where what follows the map begins.
 template <typename Visit>
-void for_each_member(std::span<const std::byte> body, const MsgValue& map, Visit&& visit) {
+size_t for_each_member(std::span<const std::byte> body, const MsgValue& map, Visit&& visit) {
   MsgReader reader(body, map.start);
   for (uint32_t i = 0; i < map.size; ++i) {
     const std::string_view name = reader.next().text();
@@ -48,6 +65,7 @@ void for_each_member(std::span<const std::byte> body, const MsgValue& map, Visit
     }
     visit(name, value);
   }
+  return reader.position();
 }
 
 }  // namespace pelton

@@ -1,36 +1,14 @@
 // Requests and answers, one of each kind, and that the path of a request allocates nothing after
 // warm-up. That the codecs agree with the Python ones is tests/python/codec/test_native_infer.py's
-// to show. This binary counts every allocation of the process.
+// to show.
 #include "csrc/wire/infer_codec.h"
 
-#include <atomic>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <string>
 #include <vector>
 
 #include "tests/native/test.h"
-
-namespace {
-
-std::atomic<int64_t> allocation_count{0};
-
-void* counted(std::size_t bytes) {
-  allocation_count.fetch_add(1, std::memory_order_relaxed);
-  void* memory = std::malloc(bytes == 0 ? 1 : bytes);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-
-}  // namespace
-
-void* operator new(std::size_t bytes) { return counted(bytes); }
-void* operator new[](std::size_t bytes) { return counted(bytes); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+#include "tests/native/wire/allocations.h"
 
 namespace pelton {
 namespace {
@@ -198,9 +176,9 @@ TEST(requests_and_answers_allocate_nothing_after_warm_up) {
     EXPECT(!encoder.encode(format));
   };
   for (int i = 0; i < 4; ++i) run();
-  const int64_t before = allocation_count.load();
+  const int64_t before = testing::allocation_count();
   for (int i = 0; i < 100; ++i) run();
-  EXPECT_EQ(allocation_count.load() - before, 0);
+  EXPECT_EQ(testing::allocation_count() - before, 0);
 }
 
 }  // namespace
