@@ -13,6 +13,9 @@ FUZZ_SECONDS ?= 60
 FUZZ_RUNS ?= 0
 # Options of pip for the package, e.g. -C cmake.define.PELTON_WERROR=ON.
 PACKAGE_ARGS ?=
+# Seconds of each Locust scenario, and minutes of a soak.
+LOAD_SECONDS ?= 5
+SOAK_MINUTES ?= 30
 
 CXX ?= g++
 BIN := $(VENV)/bin
@@ -27,7 +30,7 @@ CXX_SOURCES = $(shell git ls-files 'kernels/*.h' 'kernels/*.cc' 'kernels/*.inl' 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long native fuzz pytest bench lint format relacy clean
+.PHONY: help serve test test-long native fuzz pytest bench bench-peers load soak lint format relacy clean
 
 help:
 	@echo "make serve        serve all-MiniLM-L6-v2 on http://$(HOST):$(PORT)"
@@ -36,6 +39,9 @@ help:
 	@echo "make native PRESET=release|asan|tsan   build and run the native tests of one preset"
 	@echo "make fuzz FUZZ_SECONDS=60 FUZZ_RUNS=0   libFuzzer (needs clang) on every fuzz target"
 	@echo "make bench        the figures of the README, measured on this machine"
+	@echo "make bench-peers  other servers, each in its own environment, against ours"
+	@echo "make load         Locust scenarios (LOAD_SECONDS=5 each), HTML reports in build/load"
+	@echo "make soak SOAK_MINUTES=30   80 % load with reconnects, cancels and bad requests"
 	@echo "make lint         ruff, mypy --strict, clang-format: check only"
 	@echo "make format       ruff and clang-format: rewrite"
 	@echo "make clean        remove .venv and build"
@@ -67,6 +73,16 @@ fuzz: $(VENV)/.build-tools
 
 bench: $(VENV)/.package $(VENV)/.bench
 	@$(BIN)/python -m bench
+
+bench-peers: $(VENV)/.package $(VENV)/.bench
+	@$(BIN)/python -m bench server peers mlp embed
+
+load: $(VENV)/.package $(VENV)/.load
+	@model="$$($(BIN)/python examples/fetch_minilm.py)" && \
+	  $(BIN)/python -m bench.server.locust_run --seconds $(LOAD_SECONDS) --model "$$model"
+
+soak: $(VENV)/.package $(VENV)/.bench
+	@$(BIN)/python -m bench.server.soak --minutes $(SOAK_MINUTES)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -109,7 +125,7 @@ $(VENV)/.package: $(SOURCES) | $(VENV)/.build-tools
 	@PATH="$(abspath $(BIN)):$$PATH" $(PIP) install --no-build-isolation -C 'build-dir=build/wheel-{cache_tag}' $(PACKAGE_ARGS) .
 	@touch $@
 
-$(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: pyproject.toml | $(VENV)/.venv
+$(VENV)/.dev $(VENV)/.bench $(VENV)/.load: $(VENV)/.%: pyproject.toml | $(VENV)/.venv
 	@echo "make: installing what '$*' needs into $(VENV)"
 	@$(PIP) install $$($(BIN)/python tests/requirements.py $*)
 	@touch $@

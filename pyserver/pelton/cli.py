@@ -1,4 +1,4 @@
-"""The command line: serve, compile, inspect, run, doctor.
+"""The command line: serve, compile, inspect, run, bench, doctor.
 
 Exit codes: 0 done, 1 it failed and stderr says why in one line, 2 wrong usage. With `--json` stdout
 carries one JSON document and nothing else. What a command needs is imported by that command: the
@@ -29,6 +29,7 @@ _FAILED: Final = 1
 _USAGE: Final = 2
 _MODEL_HELP: Final = "a folder with a Hugging Face encoder, or a compiled .plan"
 _PREVIEW_VALUES: Final = 6
+_BENCH_SIZE_MAX: Final = 65_536
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_compile(commands)
     _add_inspect(commands)
     _add_run(commands)
+    _add_bench(commands)
     _add_doctor(commands)
     return parser
 
@@ -375,6 +377,84 @@ def _preview(row: Any) -> str:
     flat = row.reshape(-1)
     values = " ".join(f"{value:.6g}" for value in flat[:_PREVIEW_VALUES].tolist())
     return values + (" …" if flat.size > _PREVIEW_VALUES else "")
+
+
+def _add_bench(commands: Any) -> None:
+    parser = _command(commands, "bench", "time a model here, as ratios", _bench)
+    parser.add_argument("model", metavar="MODEL", help=_MODEL_HELP)
+    parser.add_argument("--against", choices=("onnxruntime",), help="another engine, in turns")
+    parser.add_argument(
+        "--onnx",
+        metavar="FILE.onnx",
+        help="the same model for --against (default: model.onnx or onnx/model.onnx in the folder)",
+    )
+    parser.add_argument(
+        "--batch", type=_sizes, default=(1, 8, 32), metavar="N,…", help="rows (default: 1,8,32)"
+    )
+    parser.add_argument(
+        "--seq",
+        type=_sizes,
+        default=(16, 64, 256),
+        metavar="N,…",
+        help="tokens of a row, for text encoders (default: 16,64,256)",
+    )
+    parser.add_argument("--threads", dest="key_threads", metavar="INT", help=KEYS["threads"].about)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = tuple(int(word) if word.isascii() and word.isdigit() else 0 for word in text.split(","))
+    if not all(1 <= size <= _BENCH_SIZE_MAX for size in sizes):
+        raise argparse.ArgumentTypeError(
+            f"expected numbers from 1 to {_BENCH_SIZE_MAX} with commas between, got {text!r}"
+        )
+    return sizes
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from pelton._bench import BenchOptions, OnnxPeer, lines, run_bench, to_json
+    from pelton._progress import progress_bar
+    from pelton.bridge import kernel_variants
+    from pelton.model import load
+
+    settings = _settings(arguments)
+    peer = None
+    if arguments.against is not None:
+        peer = OnnxPeer(_onnx_beside(arguments.model, arguments.onnx), settings.threads)
+    elif arguments.onnx is not None:
+        raise InvalidSettings("--onnx: expected with --against only", field="onnx")
+    options = BenchOptions(batches=arguments.batch, seqs=arguments.seq)
+    done = [0.0]
+    with (
+        load(arguments.model, settings=settings) as model,
+        progress_bar(f"timing {model.name}", lambda: done[0]),
+    ):
+        results = run_bench(model, options, peer, lambda share: done.__setitem__(0, share))
+    isa = kernel_variants()["f32_gemm"].rpartition("__")[2]
+    document = {"model": arguments.model, "threads": settings.threads, "isa": isa}
+    title = f"{model.name}, {settings.threads} threads, {isa}"
+    _show(
+        arguments,
+        {**document, "cases": to_json(results)},
+        "\n".join([title, *lines(results)]),
+    )
+    return _DONE
+
+
+def _onnx_beside(model: str, given: str | None) -> str:
+    """The ONNX file of a model: the one given, itself, or an export in its folder."""
+    inside = [
+        os.path.join(model, name) for name in ("model.onnx", os.path.join("onnx", "model.onnx"))
+    ]
+    found = [given] if given is not None else [model] if model.endswith(".onnx") else inside
+    for path in found:
+        if os.path.isfile(path):
+            return path
+    raise InvalidSettings(
+        "--against onnxruntime needs the model as ONNX, too: there is no "
+        f"{' and no '.join(found)}; give --onnx FILE.onnx",
+        field="onnx",
+    )
 
 
 def _add_doctor(commands: Any) -> None:
