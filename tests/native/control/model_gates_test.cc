@@ -2,7 +2,9 @@
 #include "csrc/control/model_gates.h"
 
 #include <algorithm>
+#include <atomic>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include "tests/native/control/requests.h"
@@ -110,6 +112,35 @@ TEST(a_batch_of_many_requests_is_learned_and_counted_once) {
   EXPECT_EQ(counters.execution_count, 20);
   EXPECT_EQ(counters.last_inference, 2080);
   EXPECT_NEAR(gates.snapshot().batch_fixed_ns, 80, 1e-6);
+}
+
+TEST(snapshots_are_read_while_the_path_counts) {
+  ModelGates gates(kOptions);
+  std::atomic<bool> is_done{false};
+  uint64_t reads = 0;
+  std::thread reader([&] {
+    uint64_t ok = 0;
+    do {
+      const ModelCountersSnapshot counters = gates.counters().snapshot();
+      const ModelGatesSnapshot snapshot = gates.snapshot();
+      EXPECT(counters.ok >= ok);
+      EXPECT(snapshot.in_flight >= 0 && snapshot.in_flight <= 1);
+      ok = counters.ok;
+      ++reads;
+    } while (!is_done.load());
+  });
+  for (int i = 1; i <= 2000; ++i) {
+    GateRequest request = request_of(1, 1000 * kMilli);
+    gates.counters().decoded(i, 10);
+    EXPECT(is_accepted(gates.before(request, i)));
+    gates.ran(request, batch_of(1, i, 1));
+    gates.after(request, RequestEnd::kOk, i);
+    gates.counters().count_ok(request, {.encode_ns = i});
+  }
+  is_done.store(true);
+  reader.join();
+  EXPECT(reads > 0);
+  EXPECT_EQ(gates.counters().snapshot().ok, 2000);
 }
 
 TEST(counters_are_the_statistics_of_the_protocol) {
