@@ -40,6 +40,7 @@ struct Flight {
   BatchView batch;
   Nanos deadline = 0;  // the latest of the requests'
   RunSite site;
+  bool is_long = false;
   bool yields = false;    // others may run inside it
   Nanos nested_ns = 0;    // that batches inside it took
   double charged_ns = 0;  // to its model's share, before it ran

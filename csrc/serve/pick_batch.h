@@ -36,10 +36,11 @@ struct BatchPick {
   int64_t token_count = 0;
 };
 
-// Every kOldestFirstPeriod-th batch of an engine is headed by its oldest pending request, whatever
-// the levels and deadlines of the others. So no request starves, of any level: one with n older
-// ones before it runs after (n + 1) * kOldestFirstPeriod batches at the latest. This is the whole
-// of the ageing.
+// Every kOldestFirstPeriod-th batch of a model is headed by its oldest pending request, whatever
+// the levels and deadlines of the others; and once in so many batches of an engine the model with
+// the oldest one comes first. So no request starves, of any level: one with n older ones of its
+// model before it runs in the model's (n + 1) * kOldestFirstPeriod-th batch at the latest. This is
+// the whole of the ageing.
 inline constexpr uint64_t kOldestFirstPeriod = 8;
 // A request that does not fit into what is left of a batch is passed over in favour of later ones
 // that do; after so many the batch is closed. The first of them heads the next batch unless

@@ -3,10 +3,13 @@
 #include <limits>
 #include <utility>
 
+#include "csrc/concurrency/time_slice.h"
 #include "csrc/serve/worker.h"
 
 namespace pelton {
 namespace {
+
+constexpr int64_t kLongBatchSliceNs = 20'000'000;
 
 uint64_t duration(Nanos from, Nanos to) {
   return static_cast<uint64_t>(std::max<Nanos>(to - from, 0));
@@ -198,6 +201,7 @@ void Worker::start(Flight& flight, const Choice& choice) {
   flight.entry = &entry;
   flight.status = Status();
   flight.is_done.store(false, std::memory_order_relaxed);
+  flight.is_long = choice.others_loaded && choice.outlook.is_long();
   flight.yields = placement.place == Place::kFront && placement.finely;
   flight.site = {.lane = placement.place == Place::kBack ? &team_.back() : &team_.front(),
                  .rank_count = placement.ranks,
@@ -239,7 +243,10 @@ void Worker::charge(Flight& flight, double core_ns) {
 void Worker::run_back(void* self) {
   Worker& worker = *static_cast<Worker*>(self);
   EngineCore& core = worker.core_;
+  // Whoever wakes up beside a long batch must not wait for its time slice. Two system calls.
+  const bool gives_way = worker.back_.is_long && ask_for_time_slice(kLongBatchSliceNs);
   pelton::run(worker.back_, core.clock);
+  if (gives_way) ask_for_time_slice(0);
   core.pause("back is done");
   worker.back_.is_done.store(true, std::memory_order_release);
   // The core outlives the team, and so this thread; the worker may not.

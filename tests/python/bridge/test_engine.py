@@ -400,3 +400,18 @@ def test_programs_of_their_own(program: str, plans, tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+def test_stats_tell_batches_by_size_and_when_the_last_one_ran(engine, plans) -> None:
+    model = load(engine, plans["plus_one"])
+    before = model.stats()
+    assert (before["batch_sizes"], before["last_execution_ns"]) == ([], 0)
+    started = time.monotonic_ns()
+    for rows in (3, 1, 3):
+        model.run(request(rows))
+    after = model.stats()
+    assert [(rows, batches) for rows, batches, _ in after["batch_sizes"]] == [(1, 1), (3, 2)]
+    executed_ns = sum(ns for _, _, ns in after["batch_sizes"])
+    assert executed_ns == after["requests_execute_ns"] > 0
+    assert executed_ns == pytest.approx(after["execute_seconds"]["total"] * 1e9)
+    assert started < after["last_execution_ns"] <= time.monotonic_ns()
