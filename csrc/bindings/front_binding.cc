@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <pybind11/stl.h>
+#include <sys/socket.h>
 
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "csrc/bindings/engine_binding.h"
+#include "csrc/bindings/histograms.h"
 #include "csrc/front/front.h"
 
 namespace pelton {
@@ -32,6 +34,7 @@ struct Names {
   PyObject* write = PyUnicode_InternFromString("write");
   PyObject* write_eof = PyUnicode_InternFromString("write_eof");
   PyObject* can_write_eof = PyUnicode_InternFromString("can_write_eof");
+  PyObject* get_write_buffer_size = PyUnicode_InternFromString("get_write_buffer_size");
   PyObject* close = PyUnicode_InternFromString("close");
   PyObject* abort = PyUnicode_InternFromString("abort");
   PyObject* pause_reading = PyUnicode_InternFromString("pause_reading");
@@ -47,19 +50,34 @@ const Names& names() {
 // uvloop's transport, and the protocol object that messages are forwarded to.
 class LoopTransport final : public Transport {
  public:
-  void attach(py::object transport, py::object protocol, int fd) {
+  // `fd`: the socket, negative where there is none to be seen. `is_plain`: what is written to the
+  // transport goes to the socket as it is.
+  void attach(py::object transport, py::object protocol, int fd, bool is_plain) {
     transport_ = std::move(transport);
     protocol_ = std::move(protocol);
     fd_ = fd;
+    is_plain_ = is_plain && fd >= 0;
   }
   void detach() {
     transport_ = py::object();
     protocol_ = py::object();
     fd_ = -1;
+    is_plain_ = false;
   }
 
-  void write(std::string_view bytes) override { call_with_bytes(transport_, names().write, bytes); }
+  // Straight to the socket where nothing waits before it: uvloop would copy the bytes into an
+  // object, queue it and make the same system call. What the socket does not take is uvloop's.
+  void write(std::string_view bytes) override {
+    if (is_plain_ && (!may_be_queued_ || is_queue_empty())) {
+      const ssize_t sent = send(fd_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      if (sent > 0) bytes.remove_prefix(static_cast<size_t>(sent));
+      if (bytes.empty()) return;
+    }
+    may_be_queued_ = true;
+    call_with_bytes(transport_, names().write, bytes);
+  }
   void forward(std::string_view bytes) override {
+    may_be_queued_ = true;  // the other protocol's answer
     call_with_bytes(protocol_, names().forward, bytes);
   }
   void probe_forwarded() override {
@@ -96,9 +114,23 @@ class LoopTransport final : public Transport {
     if (transport_) call(transport_, name);
   }
 
+  bool is_queue_empty() {
+    PyObject* const size =
+        PyObject_CallMethodNoArgs(transport_.ptr(), names().get_write_buffer_size);
+    if (size == nullptr) {
+      PyErr_WriteUnraisable(names().get_write_buffer_size);
+      return false;
+    }
+    may_be_queued_ = PyLong_AsLong(size) != 0;
+    Py_DECREF(size);
+    return !may_be_queued_;
+  }
+
   py::object transport_;
   py::object protocol_;
   int fd_ = -1;
+  bool is_plain_ = false;
+  bool may_be_queued_ = false;  // bytes may wait in the transport
 };
 
 // The loop's side of a Front: an object of pelton.bridge.front.
@@ -274,6 +306,27 @@ class PythonFront {
   void add_python_model(const std::string& name) { front_.add_model(name, nullptr); }
   void remove_model(const std::string& name) { front_.remove_model(name); }
 
+  // What was counted of a model's requests on this path.
+  py::dict model_counts(const std::string& name) const {
+    const auto model = front_.find_model(name);
+    if (model == nullptr) {
+      raise_status(Status(StatusCode::kNotFound, "no model '" + name + "' on this path"));
+    }
+    const ModelCountersSnapshot counts = model->gates().counters().snapshot();
+    py::dict outcomes;
+    outcomes["ok"] = counts.ok;
+    for (size_t kind = 1; kind < kProblemKindCount; ++kind) {
+      if (counts.problems[kind] == 0) continue;
+      const std::string_view slug = problem_status(static_cast<ProblemKind>(kind)).code;
+      outcomes[py::str(slug.data(), slug.size())] = counts.problems[kind];
+    }
+    py::dict result;
+    result["outcomes"] = outcomes;
+    result["decode_seconds"] = histogram_dict(counts.decode_ns, kSecondsBoundsNs, 1e-9);
+    result["encode_seconds"] = histogram_dict(counts.encode_ns, kSecondsBoundsNs, 1e-9);
+    return result;
+  }
+
   py::dict stats() const {
     const FrontStats stats = front_.stats();
     py::dict result;
@@ -299,8 +352,8 @@ class PythonConnection {
       : front_(std::move(front)), connection_(front_->front(), transport_) {}
   ~PythonConnection() { lost(); }
 
-  void opened(py::object transport, py::object protocol, int fd) {
-    transport_.attach(std::move(transport), std::move(protocol), fd);
+  void opened(py::object transport, py::object protocol, int fd, bool is_plain) {
+    transport_.attach(std::move(transport), std::move(protocol), fd, is_plain);
     connection_.opened();
   }
   void lost() {
@@ -358,6 +411,7 @@ void bind_front(py::module_& module) {
            py::arg("model"), py::arg("contract"), py::arg("limits"))
       .def("add_python_model", &PythonFront::add_python_model, py::arg("name"))
       .def("remove_model", &PythonFront::remove_model, py::arg("name"))
+      .def("model_counts", &PythonFront::model_counts, py::arg("name"))
       .def("stats", &PythonFront::stats)
       .def("close", &PythonFront::close);
 
@@ -365,7 +419,7 @@ void bind_front(py::module_& module) {
       .def(py::init<std::shared_ptr<PythonFront>>(), py::arg("front"))
       .def_property_readonly("data_received", &PythonConnection::data_received)
       .def("opened", &PythonConnection::opened, py::arg("transport"), py::arg("protocol"),
-           py::arg("fd"))
+           py::arg("fd"), py::arg("is_plain"))
       .def("received_eof", [](PythonConnection& self) { return self.connection().received_eof(); })
       .def("lost", &PythonConnection::lost)
       .def("pause_writing", [](PythonConnection& self) { self.connection().pause_writing(); })

@@ -84,7 +84,7 @@ void Connection::received(std::string_view bytes) {
     input_.append(bytes);
     parse_input();
   }
-  advance();
+  front_.after_event(*this);
 }
 
 bool Connection::received_eof() {
@@ -107,7 +107,7 @@ void Connection::pause_writing() {
 
 void Connection::resume_writing() {
   is_writing_paused_ = false;
-  if (is_open_) advance();
+  if (is_open_) front_.after_event(*this);
 }
 
 void Connection::forwarded_answered() {
@@ -122,7 +122,7 @@ void Connection::forwarded_answered() {
     phase_ = Phase::kHead;
     since_ = front_.now();
   }
-  if (is_open_) advance();
+  if (is_open_) front_.after_event(*this);
 }
 
 void Connection::set_forward_paused(bool is_paused) {

@@ -332,18 +332,37 @@ Status Front::submit_pieces(Job& job, Nanos now) {
       to_wake_.push_back(model.engine);
     }
   }
-  if (to_wake_.empty()) return Status();
-  // Alone, a request should not wait for the turn's end; among others, one wake-up serves them all.
-  if (in_flight_ <= 1) {
-    end_turn();
-  } else if (!std::exchange(is_turn_end_due_, true)) {
-    hooks_.call_at_turn_end();
-  }
   return Status();
+}
+
+// What an event has submitted is seen to. Alone, a request should not wait for the turn's end;
+// among others, one wake-up serves them all.
+void Front::after_event(Connection& connection) {
+  if (in_flight_ <= 1 && !is_turn_end_due_) run_or_wake();
+  connection.advance();
+  flush_dirty();
+}
+
+void Front::call_at_turn_end_if_due() {
+  if (to_wake_.empty() || std::exchange(is_turn_end_due_, true)) return;
+  hooks_.call_at_turn_end();
 }
 
 void Front::end_turn() {
   is_turn_end_due_ = false;
+  run_or_wake();
+  flush_dirty();
+}
+
+// Has short batches run on this thread, where the engine's own sleeps, and takes their completions
+// at once. Those may have brought more, which is the engine's.
+void Front::run_or_wake() {
+  if (to_wake_.empty()) return;
+  completions_.mute();
+  for (Engine* engine : to_wake_) engine->help(options_.help_budget);
+  to_wake_.clear();
+  completions_.drain_muted(drained_);
+  handle_drained();
   for (Engine* engine : to_wake_) engine->wake();
   to_wake_.clear();
 }
@@ -356,8 +375,12 @@ void Front::cancel_pieces(Job& job) {
 }
 
 void Front::on_completions() {
-  drained_.clear();
   completions_.drain(drained_);
+  handle_drained();
+  flush_dirty();
+}
+
+void Front::handle_drained() {
   for (Completion& completion : drained_) {
     Job& job = *static_cast<Job*>(completion.user);
     if (completion.ticket != 0) {
@@ -372,7 +395,6 @@ void Front::on_completions() {
     }
   }
   drained_.clear();
-  flush_dirty();
 }
 
 void Front::piece_done(Job& job, const Completion& completion) {
@@ -576,6 +598,7 @@ void Front::flush_dirty() {
     connection->advance();
   }
   dirty_.clear();
+  call_at_turn_end_if_due();
 }
 
 void Front::log_client_gone(const Job& job) {

@@ -43,7 +43,10 @@ struct FrontOptions {
   int64_t compress_bytes_min = 16 << 10;      // answers from here on, where asked for
   int64_t offload_bytes_min = 256 << 10;      // bodies and answers that take long
   int64_t offload_text_bytes_min = 16 << 10;  // likewise, of texts to be tokenized
-  const Clock* clock = nullptr;               // outlives the Front
+  // Batches expected to be shorter run on the loop's thread while the engine's sleeps: waking it,
+  // and being woken by it, takes longer.
+  Nanos help_budget = 20'000;
+  const Clock* clock = nullptr;  // outlives the Front
 };
 
 struct FrontStats {
@@ -101,6 +104,7 @@ class Front {
   friend class Connection;
 
   // What a Connection asks.
+  void after_event(Connection& connection);
   bool add_connection(Connection& connection);
   void remove_connection(Connection& connection);
   int pipelined_max() const;
@@ -137,6 +141,9 @@ class Front {
   void leave_gates(Job& job, RequestEnd end, Nanos now);
   void cancel_pieces(Job& job);
   void offload(Job& job, OffloadKind kind);
+  void call_at_turn_end_if_due();
+  void run_or_wake();
+  void handle_drained();
   std::string_view make_request_id(const Job& job);
 
   const FrontOptions options_;

@@ -35,6 +35,10 @@ size_t CompletionQueue::drain(std::vector<Completion>& completions) {
   uint64_t signals = 0;
   // Nothing to do about a failure: EAGAIN means that drain() was called without a signal.
   [[maybe_unused]] const ssize_t bytes = ::read(fd_, &signals, sizeof(signals));
+  return drain_muted(completions);
+}
+
+size_t CompletionQueue::drain_muted(std::vector<Completion>& completions) {
   armed_.arm();
   // What was pushed before arm() may be announced to nobody, so all of it must go now: that is at
   // most capacity_. Whatever is pushed later announces itself; it may wait for the next call, so

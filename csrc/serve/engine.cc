@@ -85,6 +85,7 @@ class Engine::Impl {
   Status remove_model(ModelId id);
   SubmitResult submit(const Submission& submission, Wake wake);
   void wake() { core_.work.wake(); }
+  void help(Nanos budget_ns);
   bool cancel(Ticket ticket);
   bool drain(Nanos deadline);
   void close();
@@ -270,6 +271,17 @@ bool Engine::Impl::drain(Nanos deadline) {
   return wait_until_deserted(nullptr, deadline);
 }
 
+void Engine::Impl::help(Nanos budget_ns) {
+  // Whoever holds the role sees what was submitted before: it looks once more before it gives it
+  // up.
+  if (core_.role.try_lock()) {
+    const bool is_done = worker_.help(budget_ns);
+    core_.role.unlock();
+    if (is_done) return;
+  }
+  core_.work.wake();
+}
+
 void Engine::Impl::close() {
   {
     const std::lock_guard lock(core_.models_mutex);
@@ -382,6 +394,10 @@ SubmitResult Engine::submit(const Submission& submission, Wake wake) {
 
 void Engine::wake() {
   if (!impl_->is_dead()) impl_->wake();
+}
+
+void Engine::help(Nanos budget_ns) {
+  if (!impl_->is_dead()) impl_->help(budget_ns);
 }
 
 bool Engine::cancel(Ticket ticket) { return !impl_->is_dead() && impl_->cancel(ticket); }

@@ -146,6 +146,11 @@ class Engine {
   // Wakes the worker, if it sleeps, for what was submitted with Wake::kLater: one system call at
   // most. May be called from Runner::run.
   void wake();
+  // Like wake(), but where the worker sleeps and what waits is expected to run within `budget_ns`,
+  // on one thread, this one runs it, batch after batch: handing it over would take longer. What is
+  // left then is the worker's, which is woken. Completions have been flushed to their sinks when it
+  // returns. Not from Runner::run, and not by who holds a lock that a sink takes.
+  void help(Nanos budget_ns);
   // True: the request completes as kCancelled, as soon as the batch that runs now is done; if that
   // is its own, its result is dropped. False: it is over, or never was.
   bool cancel(Ticket ticket);

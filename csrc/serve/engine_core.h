@@ -139,6 +139,10 @@ struct EngineCore {
   // when their turn comes. When it is full the hint is dropped: their turn comes.
   MpmcRing<Ticket> cancel_hints;
   Sleeper work;  // the worker sleeps here: arrivals, hints, closing, a deserted gate
+  // Held by whoever is the worker: the worker's thread while it is awake, a submitter that helps
+  // while it sleeps. Guards the worker. Nobody waits for it but the worker's thread, and that for
+  // one short batch at most.
+  std::mutex role;
 
   const std::unique_ptr<ModelEntry[]> entries;
   std::mutex models_mutex;  // control plane only; opening and closing of gates

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <mutex>
 #include <utility>
 
 #include "csrc/base/check.h"
@@ -41,6 +42,7 @@ Worker::Worker(EngineCore& core, Team& team, int64_t spin_ns_max)
 }
 
 void Worker::run() {
+  const std::lock_guard role(core_.role);
   for (bool has_started = false;;) {
     // Read before the arrivals are taken: what close() found accepted is then among them or still
     // inside a gate.
@@ -215,7 +217,31 @@ void Worker::sleep(bool was_closing) {
   }
   int64_t timeout_ns = kNoTimeout;
   if (wake_at_ != kNoDeadline) timeout_ns = std::max<Nanos>(0, wake_at_ - core_.clock.now());
+  core_.role.unlock();
   core_.work.sleep(timeout_ns);
+  core_.role.lock();
+}
+
+bool Worker::help(Nanos budget_ns) {
+  if (core_.is_closing.load(std::memory_order_acquire)) return false;
+  take_arrivals();
+  take_cancel_hints();
+  now_ = core_.clock.now();
+  const Nanos end = now_ + budget_ns;
+  expire(now_);
+  flush();
+  // One batch at a time: what arrives meanwhile belongs to it too.
+  for (bool goes_on = true; goes_on; take_arrivals()) {
+    const Choice choice = choose(now_);
+    goes_on = choice.entry != nullptr;
+    if (!goes_on) break;
+    const bool is_short = choice.outlook.threads == 1 && choice.outlook.predicted != kUnpredicted &&
+                          choice.outlook.predicted <= end - now_;
+    if (!is_short || choice.placement.place != Place::kFront) return false;
+    start(front_, choice);
+  }
+  // A batch that is held back, or one on the back lane, is the worker's to wait for.
+  return active_.empty() && back_.is_idle() && wake_at_ == kNoDeadline;
 }
 
 bool Worker::must_stay_awake(bool was_closing) {

@@ -12,7 +12,8 @@
 
 namespace pelton {
 
-// Not thread-safe: run() is the thread.
+// Not thread-safe: everything is done by the holder of EngineCore::role, which run() takes and
+// gives up while it sleeps.
 class Worker {
  public:
   // Spins for spin_ns_max before it sleeps. The core and the team must outlive the worker.
@@ -20,6 +21,10 @@ class Worker {
   // Returns when the engine is closing and every accepted request is over. Allocates nothing but
   // the texts of failures.
   void run();
+  // Runs what waits on the calling thread, as far as it is expected to fit into budget_ns. True:
+  // nothing is left for the thread of run(). REQUIRES: the caller holds EngineCore::role, and the
+  // thread of run() sleeps or waits for it.
+  bool help(Nanos budget_ns);
 
  private:
   // A batch that can start now; its requests are in candidate_. entry is nullptr: there is none.

@@ -116,9 +116,13 @@ class EpollFront {
 
   // Until stop().
   void run() {
+    int turn_ends = 0;
     for (bool goes_on = true; goes_on;) {
       std::array<epoll_event, 64> events;
-      const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), -1);
+      const int timeout_ms = fixture_.hooks.turn_ends > turn_ends ? 0 : -1;
+      turn_ends = fixture_.hooks.turn_ends;
+      const int count =
+          epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout_ms);
       for (int i = 0; i < count; ++i) {
         const int fd = events[static_cast<size_t>(i)].data.fd;
         if (fd == stop_) {
