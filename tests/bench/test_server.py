@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from bench.__main__ import _SERVER_ROWS, main
 from bench.peers.peer import Assets, Peer
 from bench.report import Section
+from bench.server.contest import Sample
+from bench.server.cost import _peer_figures, sample_rows
 from bench.server.figures import ROWS, run_server
 from bench.server.floor import ANSWER
 from bench.server.models import MLP_WIDTHS, add_plan, mlp_onnx, mlp_plan, timed_plan
@@ -170,6 +173,29 @@ def test_all_rows_without_peers_run_on_little(loadgen: Path) -> None:
     for part in ("json", "msgpack", "one connection", "computes", "stall", "resident", "its p99"):
         assert any(part in what for what in whats), part
     assert "95% of pelton" in sections["open"].markdown()
+
+
+def samples(cpu_us: float) -> list[Sample]:
+    return [Sample(cpu_us=cpu_us, rate=1.0, p50_us=1.0, p99_us=1.0, client_share=0.1)] * 3
+
+
+def test_where_triton_does_not_start_its_ratio_to_the_floor_stands_in() -> None:
+    found = {"floor": samples(2.0), "pelton": samples(2.5), "mosec": samples(10.0)}
+    mosec, triton = _peer_figures(found, 64, 3.5)
+    assert mosec.value == 4.0
+    assert mosec.met
+    assert triton.value == pytest.approx(4.0)
+    assert "not interleaved" in triton.against
+    assert triton.met is None
+    assert len(_peer_figures(found, 16, 2.5)) == 1
+    _, measured = _peer_figures({**found, "triton": samples(5.0)}, 64, 3.5)
+    assert measured.value == 2.0
+    assert "interleaved" not in measured.against
+
+
+def test_a_client_that_is_the_limit_is_named() -> None:
+    (row,) = sample_rows({"x": [replace(samples(1.0)[0], client_share=0.95)]}, 64)
+    assert row[-1] == "95% (the limit)"
 
 
 @pytest.mark.parametrize("words", [["server", "coffee"], ["floor"], ["server", "engine"]])
