@@ -1,10 +1,17 @@
 #include "csrc/serve/batch_time_estimate.h"
 
+#include <algorithm>
+
 namespace pelton {
 
 void BatchTimeEstimate::add(int64_t token_count, Nanos run_ns) {
   const auto tokens = static_cast<double>(token_count);
-  const auto time = static_cast<double>(run_ns);
+  auto time = static_cast<double>(run_ns);
+  if (weight_ >= kWeightOfTrust) {
+    const double mean_scaled = time_ / weight_ * std::max(1.0, tokens * weight_ / tokens_);
+    const auto expected = static_cast<double>(estimate().of(token_count));
+    time = std::min(time, kSurpriseMax * std::max(mean_scaled, expected));
+  }
   weight_ = kDecay * weight_ + 1;
   tokens_ = kDecay * tokens_ + tokens;
   tokens_squared_ = kDecay * tokens_squared_ + tokens * tokens;

@@ -331,8 +331,8 @@ void Worker::record(Flight& flight) {
       static_cast<double>(static_cast<Nanos>(run_ns) - flight.nested_ns) * model.threads_last;
   charge(flight, core_ns);
   model.core_time.add(batch.token_count, static_cast<Nanos>(core_ns));
-  const bool was_long = core_ns > static_cast<double>(kLongBatchNs) * threads;
-  entry.long_id = was_long ? entry.id.load(std::memory_order_relaxed) : 0;
+  const bool is_long = model.core_time.estimate().of(batch.token_count) > kLongBatchNs * threads;
+  entry.long_id = is_long ? entry.id.load(std::memory_order_relaxed) : 0;
 
   model.counters.add(Model::kBatches, 1);
   model.counters.add(Model::kRows, static_cast<uint64_t>(batch.row_count));

@@ -286,6 +286,25 @@ TEST(batch_time_estimate_learns_a_line) {
   EXPECT_NEAR(estimate.estimate().token_ns, 40, 0.1);
 }
 
+TEST(batch_time_estimate_does_not_believe_in_one_slow_batch) {
+  // 50 us, and now and then one that lost its CPU for 10 ms, of another size at that.
+  BatchTimeEstimate estimate;
+  for (int i = 0; i < 200; ++i) {
+    estimate.add(i % 20 == 7 ? 2 : 1, i % 20 == 7 ? 10'000'000 : 50'000);
+  }
+  EXPECT_NEAR(estimate.estimate().of(1), 50'000, 20'000);
+  EXPECT(estimate.estimate().of(2) < 250'000);
+  EXPECT(estimate.estimate().of(32) < 5'000'000);
+  // But a batch of more tokens may take as much longer at once.
+  BatchTimeEstimate grows;
+  for (int i = 0; i < 50; ++i) grows.add(1, 50'000);
+  grows.add(32, 32 * 50'000);
+  EXPECT_NEAR(grows.estimate().of(32), 32 * 50'000, 100'000);
+  // And what stays slower is learned.
+  for (int i = 0; i < 1000; ++i) estimate.add(1, 10'000'000);
+  EXPECT_NEAR(estimate.estimate().of(1), 10'000'000, 100'000);
+}
+
 TEST(batch_time_estimate_is_never_negative_and_forgets) {
   BatchTimeEstimate falling;
   falling.add(10, 1000);
