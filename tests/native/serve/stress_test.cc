@@ -133,11 +133,16 @@ struct Client {
   size_t step;
 
   SubmitResult submit(StressRequest& request, CompletionSink* sink) {
-    return engine.submit({.model = models[request.index % 2],
-                          .priority = static_cast<int>(request.index % 6),
-                          .request = request.request.view(),
-                          .sink = sink,
-                          .user = &request});
+    const Wake wake = request.index % 3 == 0 ? Wake::kNow : Wake::kLater;
+    const SubmitResult result = engine.submit({.model = models[request.index % 2],
+                                               .priority = static_cast<int>(request.index % 6),
+                                               .request = request.request.view(),
+                                               .sink = sink,
+                                               .user = &request},
+                                              wake);
+    if (request.index % 3 == 1) engine.wake();
+    if (request.index % 3 == 2) engine.help(10'000'000);  // far over what a batch takes
+    return result;
   }
   void cancel(StressRequest& request) {
     if (engine.cancel(request.ticket)) request.is_cancelled = true;
