@@ -46,7 +46,7 @@ Connection::~Connection() { PELTON_CHECK(!is_open_); }
 
 void Connection::opened() {
   is_open_ = true;
-  since_ = front_.now();
+  since_ = front_.begin_event();
   if (front_.add_connection(*this)) return;
   auto problem =
       make_problem(ProblemKind::kUnavailable, "the server has no room for another connection");
@@ -74,6 +74,7 @@ void Connection::lost() {
 // -- events --
 
 void Connection::received(std::string_view bytes) {
+  front_.begin_event();
   if (phase_ == Phase::kLingering || phase_ == Phase::kClosing || phase_ == Phase::kClosed) {
     return drop_input(bytes.size());
   }
@@ -106,11 +107,13 @@ void Connection::pause_writing() {
 }
 
 void Connection::resume_writing() {
+  front_.begin_event();
   is_writing_paused_ = false;
   if (is_open_) front_.after_event(*this);
 }
 
 void Connection::forwarded_answered() {
+  front_.begin_event();
   if (is_job_forwarded_) {
     is_job_forwarded_ = false;
     Job& job = *first_;
@@ -262,7 +265,7 @@ void Connection::parse_input() {
 size_t Connection::parse_head(std::string_view bytes) {
   HttpHead head;
   ProblemPtr problem;
-  if (input_.empty() && scanned_ == 0) since_ = front_.now();
+  if (input_.empty() && scanned_ == 0) since_ = front_.event_time();
   switch (parse_http_head(bytes, front_.options().http, scanned_, head, problem)) {
     case HeadVerdict::kNeedMore:
       return 0;
@@ -386,7 +389,7 @@ size_t Connection::read_forward_body(std::string_view bytes) {
   if (used == 0) return 0;
   if (is_done) {
     phase_ = is_forward_answered_ ? Phase::kHead : Phase::kForwardWait;
-    since_ = front_.now();
+    since_ = front_.event_time();
   }
   transport_.forward(bytes.substr(0, used));
   return used;
@@ -478,7 +481,7 @@ void Connection::flush() {
     }
     pop_job();
     front_.release(job);
-    since_ = front_.now();
+    since_ = front_.event_time();
   }
   if (!out.empty()) transport_.write(out);
   if (is_over) end();

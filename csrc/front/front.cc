@@ -79,6 +79,7 @@ void Front::close() {
 // -- models --
 
 void Front::add_model(std::string name, std::shared_ptr<ServedModel> model) {
+  has_python_models_ = has_python_models_ || model == nullptr;
   auto changed = std::make_shared<ModelTable>(*models_);
   PELTON_CHECK(changed->emplace(std::move(name), std::move(model)).second);
   models_ = std::move(changed);
@@ -96,6 +97,7 @@ std::shared_ptr<ServedModel> Front::find_model(std::string_view name) const {
 }
 
 bool Front::is_python_model(std::string_view name) const {
+  if (!has_python_models_) return false;
   const auto found = models_->find(name);
   return found != models_->end() && found->second == nullptr;
 }
@@ -147,7 +149,7 @@ Job& Front::new_job(Connection& connection) {
   }
   job->number = ++job_number_;
   job->connection = &connection;
-  job->arrival = job->complete = clock_.now();
+  job->arrival = job->complete = now_;
   add(accepted_);
   return *job;
 }
@@ -233,7 +235,7 @@ void Front::prepared(Job& job) {
     job.state = JobState::kForwarding;
     return make_dirty(*job.connection);
   }
-  const Nanos now = clock_.now();
+  const Nanos now = begin_event();
   if (job.problem == nullptr) {
     job.decode_ns = now - job.complete;
     job.model->gates().counters().decoded(job.decode_ns, static_cast<int64_t>(job.body.size()));
@@ -314,6 +316,7 @@ Status Front::submit_pieces(Job& job, Nanos now) {
     submission.priority = job.infer.priority;
     submission.deadline = job.deadline;
     submission.request = piece.view;
+    submission.arrival = now;
     submission.sink = &completions_;
     submission.user = &job;
     if (job.deadline <= now) {
@@ -381,6 +384,7 @@ void Front::on_completions() {
 }
 
 void Front::handle_drained() {
+  begin_event();
   for (Completion& completion : drained_) {
     Job& job = *static_cast<Job*>(completion.user);
     if (completion.ticket != 0) {
@@ -429,7 +433,7 @@ void Front::finish_run(Job& job) {
   RequestEnd end = job.problem != nullptr ? end_of(job.problem->kind) : RequestEnd::kOk;
   if (is_gone) end = RequestEnd::kCancelled;
   if (was_answered) end = RequestEnd::kExpired;
-  job.ran = clock_.now();
+  job.ran = now_;
   leave_gates(job, end, job.ran);
   if (was_answered) return recycle_if_unused(job);
   if (is_gone) {
@@ -445,7 +449,7 @@ void Front::finish_run(Job& job) {
 }
 
 void Front::on_timer() {
-  const Nanos now = clock_.now();
+  const Nanos now = begin_event();
   while (deadlines_.earliest() <= now) {
     const DeadlineHeap::Entry due = deadlines_.take();
     Job& job = *due.job;
@@ -484,7 +488,7 @@ void Front::encoded(Job& job) {
     count_problem(job, job.problem->kind);
     return refuse(job, std::move(job.problem));
   }
-  const Nanos now = clock_.now();
+  const Nanos now = begin_event();
   job.model->gates().counters().count_ok(
       job.gate, {.decode_ns = job.decode_ns,
                  .encode_ns = now - job.ran,

@@ -76,6 +76,7 @@ class Front {
   // What is under way for it goes on.
   void remove_model(const std::string& name);
   std::shared_ptr<ServedModel> find_model(std::string_view name) const;
+  // Whether there is a model of that name that is nullptr.
   bool is_python_model(std::string_view name) const;
 
   // Whole header lines that every answer gets: Date, Server.
@@ -104,6 +105,9 @@ class Front {
   friend class Connection;
 
   // What a Connection asks.
+  // Reads the clock; event_time() is what it said last, which is new enough for most.
+  Nanos begin_event() { return now_ = clock_.now(); }
+  Nanos event_time() const { return now_; }
   void after_event(Connection& connection);
   bool add_connection(Connection& connection);
   void remove_connection(Connection& connection);
@@ -169,6 +173,8 @@ class Front {
   std::string outgoing_;
   std::string more_fields_;
   std::string request_id_;
+  Nanos now_ = 0;
+  bool has_python_models_ = false;
   bool is_draining_ = false;
   bool is_closed_ = false;
   bool is_turn_end_due_ = false;
