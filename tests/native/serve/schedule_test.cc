@@ -6,6 +6,7 @@
 #include <array>
 #include <deque>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,7 @@ struct Case {
   bool finely = false;
 };
 
-const Case kCases[] = {
+const Case kLongCases[] = {
     {"alone it has the team, however long", {4, 100 * kMs}, {.team_size = 4}, Place::kFront, 4},
     {"alone and small it has one", {1, 50 * kUs}, {.team_size = 4}, Place::kFront, 1},
     {"long beside another: the team less one",
@@ -72,6 +73,9 @@ const Case kCases[] = {
      {2, 100 * kMs},
      {.team_size = 2, .others_loaded = true, .back_is_promised = true},
      Place::kNowhere},
+};
+
+const Case kShortCases[] = {
     {"short beside a long one: what is left of the team",
      {4, 1 * kMs},
      {.team_size = 4, .back_ranks = 2, .others_loaded = true, .short_others_loaded = true},
@@ -133,8 +137,8 @@ const Case kCases[] = {
      Place::kNowhere},
 };
 
-TEST(schedule_places_batches) {
-  for (const Case& c : kCases) {
+void expect_placed(std::span<const Case> cases) {
+  for (const Case& c : cases) {
     const Placement placement = place_batch(c.batch, c.use);
     const bool right = placement.place == c.place &&
                        (c.place == Place::kNowhere || placement.ranks == c.ranks) &&
@@ -142,6 +146,10 @@ TEST(schedule_places_batches) {
     if (!EXPECT(right)) testing::note(std::string("not: ") + c.what);
   }
 }
+
+TEST(schedule_places_long_batches_so_that_a_core_stays_free) { expect_placed(kLongCases); }
+
+TEST(schedule_places_short_batches_beside_and_inside_others) { expect_placed(kShortCases); }
 
 TEST(schedule_never_gives_more_ranks_than_there_are) {
   constexpr std::array<Nanos, 5> kTimes = {kUnpredicted, 10 * kUs, 60 * kUs, 5 * kMs, 6 * kMs};
