@@ -24,13 +24,15 @@ def _utc(seconds: float) -> str:
 
 
 class _TextFormatter(logging.Formatter):
-    """One line: time (UTC), level, message, and the request's id where it is about one; messages
-    hold the other extras already."""
+    """One line: time (UTC), level, message, the request's id where it is about one, the number
+    of the worker where it is one; messages hold the other extras already."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_utc(record.created)} {record.levelname.lower()} {record.getMessage()}"
-        if request_id := _extras(record).get("request_id"):
-            line += f" request_id={request_id}"
+        extras = _extras(record)
+        for name in ("request_id", "worker"):
+            if name in extras:
+                line += f" {name}={extras[name]}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line
@@ -52,9 +54,22 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(members, default=str, ensure_ascii=False)
 
 
-def configure_logging(log_format: str, log_level: str) -> None:
-    """Send the process's log to stderr; other libraries' from warnings up."""
+class _WorkerNumber(logging.Filter):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.worker = self._number
+        return True
+
+
+def configure_logging(log_format: str, log_level: str, worker: int | None = None) -> None:
+    """Send the process's log to stderr; other libraries' from warnings up. Every line of a worker
+    has its number."""
     handler = logging.StreamHandler()
+    if worker is not None:
+        handler.addFilter(_WorkerNumber(worker))
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     root = logging.getLogger()
     root.handlers = [handler]

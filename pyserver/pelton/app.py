@@ -19,16 +19,26 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol
 
 import uvicorn
 
 from pelton.errors import InvalidSettings, Unavailable
 from pelton.http import Application, PeltonProtocol, ServerState
+from pelton.http.state import Control
 from pelton.model import Model
 from pelton.settings import Settings, load_settings
 
-__all__ = ["Server", "bind", "serve"]
+__all__ = [
+    "Server",
+    "Serving",
+    "Supervisor",
+    "bind",
+    "serve",
+    "serve_supervised",
+    "url_of",
+    "warn_if_open",
+]
 
 _LOG: Final = logging.getLogger("pelton.server")
 _BACKLOG: Final = 2048
@@ -63,21 +73,48 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _url(sock: socket.socket) -> str:
+def url_of(sock: socket.socket) -> str:
+    """Where a bound socket can be reached over HTTP."""
     host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"http://{host}:{port}"
 
 
-class _Serving(uvicorn.Server):
+class Supervisor(Protocol):
+    """What runs this process as one of several: it gives the connections and says when to stop.
+    Called on the loop's thread."""
+
+    @property
+    def control(self) -> Control:
+        """All the processes together."""
+
+    async def join(self, serving: Serving) -> None:
+        """Before connections are taken."""
+
+    def listening(self) -> None:
+        """Connections are taken from now on."""
+
+    def connection_lost(self) -> None:
+        """One of those it gave has ended."""
+
+    async def leave(self, serving: Serving) -> None:
+        """Nothing is served any more."""
+
+
+class Serving(uvicorn.Server):
     """uvicorn's server with our signals and our drain."""
 
-    def __init__(self, state: ServerState, on_listening: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        state: ServerState,
+        on_listening: Callable[[], object],
+        supervisor: Supervisor | None = None,
+    ) -> None:
         settings = state.settings
-        self._application = Application(state)
+        self._application = Application(state, None if supervisor is None else supervisor.control)
         super().__init__(
             uvicorn.Config(
                 self._application,
-                http=PeltonProtocol,
+                http=PeltonProtocol if supervisor is None else _given_protocol(supervisor),
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
@@ -90,8 +127,10 @@ class _Serving(uvicorn.Server):
                 timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]
             )
         )
-        self._state = state
+        self.state = state
         self._on_listening = on_listening
+        #: Requests accepted, and those of them that got no answer; known when it has stopped.
+        self.accepted = self.unanswered = 0
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
         self._lag_s = settings.drain_lag_s
@@ -101,9 +140,22 @@ class _Serving(uvicorn.Server):
         if self._stop.is_set():
             self._stop_now.set()
             return
-        self._state.drain()
-        self._lag_s = self._state.settings.drain_lag_s if lag_s is None else lag_s
+        self.state.drain()
+        self._lag_s = self.state.settings.drain_lag_s if lag_s is None else lag_s
         self._stop.set()
+
+    async def connect(self, sock: socket.socket) -> None:
+        """Serve a connection that was accepted elsewhere."""
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(self._new_protocol, sock)
+
+    def _new_protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = self.config.http_protocol_class(
+            config=self.config,  # type: ignore[call-arg]
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        return protocol
 
     @property
     def was_cut_short(self) -> bool:
@@ -116,7 +168,7 @@ class _Serving(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._front = self._state.open_front(asyncio.get_running_loop())
+        self._front = self.state.open_front(asyncio.get_running_loop())
         await self.on_tick(0)
         await super().startup(sockets)
 
@@ -128,7 +180,7 @@ class _Serving(uvicorn.Server):
         return stops
 
     async def main_loop(self) -> None:
-        self._state.watch_loop()
+        self.state.watch_loop()
         self._on_listening()
         loop = asyncio.get_running_loop()
         preload = loop.call_later(_PRELOAD_DELAY_S, self._preload, loop)
@@ -139,7 +191,7 @@ class _Serving(uvicorn.Server):
 
     def _preload(self, loop: asyncio.AbstractEventLoop) -> None:
         """What the first request of a rarer kind would wait for."""
-        workers = self._state.workers
+        workers = self.state.workers
         loop.run_in_executor(workers, self._application.routes.load)
         loop.run_in_executor(workers, importlib.import_module, "pelton.codec.msgpack")
 
@@ -152,27 +204,28 @@ class _Serving(uvicorn.Server):
             server.close()
         for sock in sockets or []:
             sock.close()
-        deadline = loop.time() + self._state.settings.drain_s_max
+        deadline = loop.time() + self.state.settings.drain_s_max
         connections = self.server_state.connections
         while connections and not self._stop_now.is_set() and loop.time() < deadline:
             for connection in list(connections):
                 connection.drain()  # type: ignore[union-attr]
             await _wait(self._stop_now, _DRAIN_POLL_S)
-        unanswered = self._state.in_flight
+        unanswered = self.state.in_flight
         for connection in list(connections):
             connection.transport.abort()
         for task in list(self.server_state.tasks):
             task.cancel()
         if unanswered:
             _LOG.warning("stopped with %d requests unanswered", unanswered)
-        accepted = self._state.accepted
+        accepted = self.state.accepted
+        self.accepted, self.unanswered = accepted, unanswered
         _LOG.info(
             "stopped: %d requests accepted, %d answered",
             accepted,
             accepted - unanswered,
             extra={"accepted": accepted, "unanswered": unanswered},
         )
-        self._state.close()
+        self.state.close()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
@@ -216,7 +269,7 @@ class Server:
         self._url = ""
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._serving: _Serving | None = None
+        self._serving: Serving | None = None
         self._listening = threading.Event()
         self._failure: BaseException | None = None
 
@@ -234,7 +287,7 @@ class Server:
             raise Unavailable("a server is started once; make another one")
         settings = self._state.settings
         self._socket = bind(settings.host, settings.port)
-        self._url = _url(self._socket)
+        self._url = url_of(self._socket)
         self._thread = threading.Thread(target=self._run, name="pelton-server", daemon=True)
         self._thread.start()
         if not self._listening.wait(_START_S_MAX) or self._failure is not None:
@@ -268,7 +321,7 @@ class Server:
     async def _serve(self) -> None:
         assert self._socket is not None
         self._loop = asyncio.get_running_loop()
-        self._serving = _Serving(self._state, self._listening.set)
+        self._serving = Serving(self._state, self._listening.set)
         await self._serving.serve([self._socket])
 
     def __enter__(self) -> Server:
@@ -284,6 +337,39 @@ class Server:
         self.stop()
 
 
+def _given_protocol(supervisor: Supervisor) -> type[PeltonProtocol]:
+    """The protocol of connections that a supervisor gave."""
+
+    class GivenProtocol(PeltonProtocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            supervisor.connection_lost()
+
+    return GivenProtocol
+
+
+def serve_supervised(
+    models: Mapping[str, Model], settings: Settings, supervisor: Supervisor
+) -> bool:
+    """Serve the connections that `supervisor` gives until it says to stop; see `serve`."""
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    state = ServerState(models, settings)
+
+    def on_listening() -> None:
+        _settle_collector()
+        supervisor.listening()
+
+    async def main() -> bool:
+        serving = Serving(state, on_listening, supervisor)
+        await supervisor.join(serving)
+        await serving.serve([])
+        await supervisor.leave(serving)
+        return not serving.was_cut_short
+
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        return runner.run(main())
+
+
 def serve(models: Mapping[str, Model], settings: Settings, sock: socket.socket) -> bool:
     """Serve on `sock` until SIGTERM or SIGINT, then drain; the process's whole purpose from here.
 
@@ -291,11 +377,11 @@ def serve(models: Mapping[str, Model], settings: Settings, sock: socket.socket) 
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     state = ServerState(models, settings)
-    _warn_if_open(settings.host)
+    warn_if_open(settings.host)
 
     async def main() -> bool:
         loop = asyncio.get_running_loop()
-        serving = _Serving(state, lambda: _announce(models, sock))
+        serving = Serving(state, lambda: _announce(models, sock))
         loop.add_signal_handler(signal.SIGTERM, serving.request_stop)
         loop.add_signal_handler(signal.SIGINT, serving.request_stop, 0.0)
         await serving.serve([sock])
@@ -305,14 +391,19 @@ def serve(models: Mapping[str, Model], settings: Settings, sock: socket.socket) 
         return runner.run(main())
 
 
-def _warn_if_open(host: str) -> None:
+def warn_if_open(host: str) -> None:
+    """Log that others can reach an address, where they can."""
     if host != "localhost" and not host.startswith("127.") and host != "::1":
         _LOG.warning("listening on %s without keys: who can reach it can use it", host)
 
 
-def _announce(models: Mapping[str, Model], sock: socket.socket) -> None:
+def _settle_collector() -> None:
     """The server listens: what was made until now stays for ever, so the collector of cycles need
     not walk it again and again (it makes the tail of Python servers)."""
     gc.freeze()
     gc.enable()
-    _LOG.info("serving %s on %s", ", ".join(models), _url(sock), extra={"url": _url(sock)})
+
+
+def _announce(models: Mapping[str, Model], sock: socket.socket) -> None:
+    _settle_collector()
+    _LOG.info("serving %s on %s", ", ".join(models), url_of(sock), extra={"url": url_of(sock)})

@@ -160,7 +160,12 @@ def _serve(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments, warnings)
     configure_logging(settings.log_format, settings.log_level)
     log_warnings(warnings)
-    loading = _Loading(_named_models(arguments.models), settings)
+    paths = _named_models(arguments.models)
+    if settings.workers > 1:
+        from pelton.workers import serve_with_workers
+
+        return _end_of_serving(serve_with_workers(paths, settings))
+    loading = _Loading(paths, settings)
     # What lives until the end is made now: the server collects again when it listens.
     gc.disable()
     try:
@@ -173,6 +178,10 @@ def _serve(arguments: argparse.Namespace) -> int:
                 drained = serve(loading.result(), settings, sock)
     finally:
         gc.enable()
+    return _end_of_serving(drained)
+
+
+def _end_of_serving(drained: bool) -> int:
     return _DONE if drained else _fail("stopped before every request was answered", _FAILED)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,9 +27,13 @@ __all__ = [
     "Histogram",
     "HistogramSnapshot",
     "ModelSnapshot",
+    "PathSnapshot",
     "ProcessSnapshot",
     "RequestMetrics",
+    "WorkersSnapshot",
+    "merge_snapshots",
     "render",
+    "snapshot_remains",
 ]
 
 CONTENT_TYPE_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -91,18 +95,28 @@ class Histogram:
             return HistogramSnapshot(self._bounds, tuple(self._counts), self._total)
 
 
+class PathSnapshot(NamedTuple):
+    """What one way into the engine counted of a model: how requests ended, and how long their
+    bodies took to be read and written."""
+
+    outcomes: Mapping[str, int]
+    decode: HistogramSnapshot
+    encode: HistogramSnapshot
+
+
 class RequestMetrics:
-    """What Python counts about one model: how requests ended, and the phases outside the engine.
-    Thread-safe.
+    """What is counted about one model outside the engine: by Python itself, and by the native
+    paths that were added. Thread-safe.
 
     An outcome is "ok" or the code of the error that the caller got.
     """
 
-    __slots__ = ("_lock", "_outcomes", "decode", "encode")
+    __slots__ = ("_lock", "_outcomes", "_paths", "decode", "encode")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._outcomes: dict[str, int] = {"ok": 0}
+        self._paths: list[Callable[[], PathSnapshot]] = []
         self.decode = Histogram()
         self.encode = Histogram()
 
@@ -111,10 +125,32 @@ class RequestMetrics:
         with self._lock:
             self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
 
-    @property
-    def outcomes(self) -> dict[str, int]:
+    def add_path(self, path: Callable[[], PathSnapshot]) -> None:
+        """Count in what `path` says, from now on."""
         with self._lock:
-            return dict(self._outcomes)
+            self._paths.append(path)
+
+    def end_path(self, path: Callable[[], PathSnapshot]) -> None:
+        """`path` ends: what it says now stays counted, since counts never fall."""
+        last = path()
+        with self._lock:
+            self._paths[self._paths.index(path)] = lambda: last
+
+    def snapshot(self) -> PathSnapshot:
+        """All paths together."""
+        with self._lock:
+            own = dict(self._outcomes)
+            paths = list(self._paths)
+        found = [path() for path in paths]
+        return PathSnapshot(
+            outcomes=_sum_by_key([own, *(path.outcomes for path in found)]),
+            decode=_merge_histograms([self.decode.snapshot(), *(path.decode for path in found)]),
+            encode=_merge_histograms([self.encode.snapshot(), *(path.encode for path in found)]),
+        )
+
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        return self.snapshot().outcomes
 
 
 class EngineSnapshot(NamedTuple):
@@ -141,6 +177,14 @@ class ModelSnapshot(NamedTuple):
     engine: EngineSnapshot | None
 
 
+class WorkersSnapshot(NamedTuple):
+    """The processes of a server that is several; mappings are by the worker's number."""
+
+    running: int
+    starts: Mapping[str, int]
+    late: Mapping[str, int]  # questions it did not answer in time
+
+
 class ProcessSnapshot(NamedTuple):
     """Everything a scrape shows."""
 
@@ -148,6 +192,87 @@ class ProcessSnapshot(NamedTuple):
     loop_lag: HistogramSnapshot | None = None
     connections: int | None = None
     requests_in_flight: int | None = None
+    workers: WorkersSnapshot | None = None
+
+
+def _merge_histograms(histograms: Iterable[HistogramSnapshot]) -> HistogramSnapshot:
+    """REQUIRES: the same bounds, at least one."""
+    first, *rest = histograms
+    for other in rest:
+        if tuple(other.bounds) != tuple(first.bounds):
+            raise ValueError("histograms of different bounds have no sum")
+        counts = tuple(a + b for a, b in zip(first.counts, other.counts, strict=True))
+        first = HistogramSnapshot(first.bounds, counts, first.total + other.total)
+    return first
+
+
+def _sum_by_key(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for found in counts:
+        for key, count in found.items():
+            total[key] = total.get(key, 0) + count
+    return total
+
+
+def _sum_known(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _merge_engines(engines: Sequence[EngineSnapshot]) -> EngineSnapshot | None:
+    if not engines:
+        return None
+    return EngineSnapshot(
+        queue=_merge_histograms(engine.queue for engine in engines),
+        execute=_merge_histograms(engine.execute for engine in engines),
+        batch_rows=_merge_histograms(engine.batch_rows for engine in engines),
+        batch_tokens=_merge_histograms(engine.batch_tokens for engine in engines),
+        queue_rows=sum(engine.queue_rows for engine in engines),
+        pool_bytes=_sum_by_key(engine.pool_bytes for engine in engines),
+    )
+
+
+def _merge_models(models: Sequence[ModelSnapshot]) -> ModelSnapshot:
+    return ModelSnapshot(
+        model=models[0].model,
+        version=models[0].version,
+        outcomes=_sum_by_key(model.outcomes for model in models),
+        decode=_merge_histograms(model.decode for model in models),
+        encode=_merge_histograms(model.encode for model in models),
+        load_seconds=max(model.load_seconds for model in models),
+        engine=_merge_engines([model.engine for model in models if model.engine is not None]),
+    )
+
+
+def merge_snapshots(snapshots: Sequence[ProcessSnapshot]) -> ProcessSnapshot:
+    """One snapshot of several processes: counts, histograms and gauges of amounts are summed, of
+    load times the longest is kept, of `workers` the last that is known."""
+    models: dict[tuple[str, str], list[ModelSnapshot]] = {}
+    for snapshot in snapshots:
+        for model in snapshot.models:
+            models.setdefault((model.model, model.version), []).append(model)
+    lags = [snapshot.loop_lag for snapshot in snapshots if snapshot.loop_lag is not None]
+    workers = [snapshot.workers for snapshot in snapshots if snapshot.workers is not None]
+    return ProcessSnapshot(
+        models=[_merge_models(found) for found in models.values()],
+        loop_lag=_merge_histograms(lags) if lags else None,
+        connections=_sum_known(snapshot.connections for snapshot in snapshots),
+        requests_in_flight=_sum_known(snapshot.requests_in_flight for snapshot in snapshots),
+        workers=workers[-1] if workers else None,
+    )
+
+
+def snapshot_remains(snapshot: ProcessSnapshot) -> ProcessSnapshot:
+    """What still counts of a process that has ended: its counters, which must not fall. Gauges are
+    of what is."""
+    models = [
+        model._replace(
+            load_seconds=0.0,
+            engine=model.engine and model.engine._replace(queue_rows=0, pool_bytes={}),
+        )
+        for model in snapshot.models
+    ]
+    return ProcessSnapshot(models=models, loop_lag=snapshot.loop_lag)
 
 
 class _Collector:
@@ -223,6 +348,23 @@ class _Collector:
         for name, about, value in gauges:
             if value is not None:
                 yield GaugeMetricFamily(name, about, value=value)
+        if snapshot.workers is not None:
+            yield from _worker_families(snapshot.workers)
+
+
+def _worker_families(workers: WorkersSnapshot) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    yield GaugeMetricFamily("pelton_workers", "Workers that serve.", value=workers.running)
+    counters = (
+        ("pelton_worker_starts", "Starts of a worker.", workers.starts),
+        ("pelton_worker_late_answers", "Questions not answered in time.", workers.late),
+    )
+    for name, about, counts in counters:
+        family = CounterMetricFamily(name, about, labels=("worker",))
+        for number, count in counts.items():
+            family.add_metric((number,), count)
+        yield family
 
 
 def _add_histogram(family: Any, labels: Sequence[str], histogram: HistogramSnapshot) -> None:

@@ -227,12 +227,13 @@ class Model:
         engine = None
         with suppress(Error):  # of a model that is closed, maybe at this moment
             engine = self._backend.snapshot()
+        requests = self.metrics.snapshot()
         return ModelSnapshot(
             model=self.name if name is None else name,
             version=self.version,
-            outcomes=self.metrics.outcomes,
-            decode=self.metrics.decode.snapshot(),
-            encode=self.metrics.encode.snapshot(),
+            outcomes=requests.outcomes,
+            decode=requests.decode,
+            encode=requests.encode,
             load_seconds=self._load_seconds,
             engine=engine,
         )

@@ -142,6 +142,7 @@ _KEYS: Final = (
         1024,
         default_shown="the CPUs this process may use",
     ),
+    Key("workers", "int", "processes that serve; threads and limits are divided", 1, 256),
     Key("quantize", "choice", "weights of the compiled plan", choices=QUANTIZE_SUPPORTED),
     Key("engine", "choice", "what runs the models", choices=ENGINES_SUPPORTED),
     Key("log_format", "choice", "how log lines look", choices=("text", "json")),
@@ -199,6 +200,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     threads: int = 0  # 0 becomes the CPUs this process may use
+    workers: int = 1
     quantize: str = "none"
     engine: str = "auto"
     log_format: str = "text"

@@ -28,7 +28,8 @@ ARROWS: dict[str, set[str]] = {
     "model": {"backends"},
     "http": {"codec", "model"},
     "app": {"http"},
-    "cli": {"app", "client"},
+    "workers": {"app"},
+    "cli": {"workers", "client"},
 }
 # `import pelton` is for programs that never serve: these load when used.
 NOT_AT_IMPORT = ("starlette", "uvicorn", "uvloop", "onnx", "onnxruntime", "torch", "tokenizers")

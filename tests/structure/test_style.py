@@ -32,7 +32,8 @@ def native_functions(text: str) -> Iterator[tuple[str, int]]:
     lines = text.splitlines()
     for number, line in enumerate(lines):
         if line.startswith("}"):
-            if begin is not None and not re.match(NO_FUNCTION, lines[begin]):
+            is_table = begin is not None and lines[begin].endswith("= {")
+            if begin is not None and not is_table and not re.match(NO_FUNCTION, lines[begin]):
                 yield lines[begin], number - begin + 1
             begin = None
         elif re.match(r"[A-Za-z_]", line) and not re.match(r"[A-Za-z_]+:", line):

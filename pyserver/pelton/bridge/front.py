@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from pelton import _native
 from pelton._specs import TensorSpec
 from pelton.bridge.engine import LoadedModel
+from pelton.metrics import HistogramSnapshot, PathSnapshot
 
 __all__ = ["Connection", "EncoderContract", "Front", "FrontLimits", "ServedContract"]
 
@@ -109,6 +110,16 @@ class Front:
         }
         loaded = contract.loaded
         self._native.add_model(name, loaded.native, loaded.id, described, contract.limits)
+
+    def model_counts(self, name: str) -> PathSnapshot:
+        """What was counted of a model's requests here; thread-safe. REQUIRES: it was added with a
+        contract and not removed."""
+        counts = self._native.model_counts(name)
+        return PathSnapshot(
+            counts["outcomes"],
+            HistogramSnapshot(**counts["decode_seconds"]),
+            HistogramSnapshot(**counts["encode_seconds"]),
+        )
 
     def remove_model(self, name: str) -> None:
         """Requests for it find no model from now on; what is under way goes on."""

@@ -112,7 +112,8 @@ def from_floats(
 ) -> npt.NDArray[Any]:
     """Round float64 to the storage of a float datatype; InvalidInput where a finite value
     overflows."""
-    with np.errstate(over="ignore", under="ignore"):
+    # invalid: a signalling NaN becomes a quiet one.
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         if datatype.name == "BF16":
             bits = f32_to_bf16(wide.astype(np.float32))
             narrow: npt.NDArray[Any] = bits
@@ -223,7 +224,8 @@ def shortest_floats(flat: npt.NDArray[Any], datatype: str) -> list[float]:
         return exact
     if values.size < _ALL_AT_ONCE_MIN and datatype != "BF16":
         return [float(str(value)) for value in values]
-    wide = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        wide = values.astype(np.float64)
     rest = np.flatnonzero(np.isfinite(wide) & (wide != 0))
     with np.errstate(over="ignore"):
         exponents = np.floor(np.log10(np.abs(wide[rest]))).astype(np.int64)

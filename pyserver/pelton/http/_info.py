@@ -43,7 +43,7 @@ async def live(_: Exchange) -> Answer:
 
 async def ready(exchange: Exchange) -> Answer:
     """503 as soon as the server drains, so that load balancers look elsewhere."""
-    is_ready = exchange.state.ready
+    is_ready = await exchange.state.control.collect("ready")
     return json_answer({"ready": is_ready}, 200 if is_ready else 503)
 
 
@@ -126,7 +126,7 @@ async def model_metadata(exchange: Exchange) -> Answer:
 async def metrics(exchange: Exchange) -> Answer:
     """Prometheus' text format, or OpenMetrics where it is asked for."""
     openmetrics = _OPENMETRICS in exchange.headers.get("accept", "")
-    snapshot = exchange.state.snapshot()
+    snapshot = await exchange.state.control.collect("snapshot")
     # Whatever its size: it grows with the number of models.
     text = await exchange.off_loop(ALWAYS_OFF_LOOP, _render, snapshot, openmetrics)
     kind = CONTENT_TYPE_OPENMETRICS if openmetrics else CONTENT_TYPE_TEXT

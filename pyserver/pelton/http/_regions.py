@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 import weakref
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from pelton.errors import AlreadyExists, InvalidInput, QueueFull
@@ -127,6 +128,12 @@ class Regions:
 
     def unregister_all(self) -> None:
         self._by_name.clear()
+
+    def remove(self, names: Iterable[str] | None) -> Callable[[], None]:
+        """Unregister those of the names that are registered, or all; returns what undoes it."""
+        wanted = list(self._by_name) if names is None else names
+        removed = {name: self._by_name.pop(name) for name in wanted if name in self._by_name}
+        return lambda: self._by_name.update(removed)
 
     def region(self, name: str) -> Region:
         """Raises `InvalidInput` for an unknown name."""

@@ -7,12 +7,11 @@ the setting `shared_memory` turns it on, and then for processes of the server's 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from pelton.codec import InferRequest, InferResponse, SharedMemory
 from pelton.codec.management import decode_region
 from pelton.codec.memory import shared_bytes, shared_tensor
-from pelton.errors import InvalidInput, PayloadTooLarge, Unimplemented
+from pelton.errors import InvalidInput, PayloadTooLarge
 from pelton.http._answers import Answer, json_answer
 from pelton.http._exchange import Exchange
 from pelton.http._management import check_same_user
@@ -20,33 +19,27 @@ from pelton.http._regions import Region, Regions
 
 __all__ = ["SharedTensors", "register", "status", "unregister", "uses_memory"]
 
-_OFF: Final = "shared memory is off; the setting shared_memory turns it on"
-
 
 async def _regions(exchange: Exchange) -> Regions:
     """Raises `Unimplemented` where it is off, `Forbidden` for those it is not for."""
-    if exchange.state.regions is None:
-        raise Unimplemented(_OFF, field="shared_memory")
+    regions = exchange.state.shared_regions
     await check_same_user(exchange)
-    return exchange.state.regions
+    return regions
 
 
 async def register(exchange: Exchange) -> Answer:
-    regions = await _regions(exchange)
+    await _regions(exchange)
     body = await exchange.body()
-    key, offset, byte_size = decode_region(body, exchange.state.limits)
-    regions.register(exchange.path_params["region"], key, offset, byte_size)
+    place = decode_region(body, exchange.state.limits)
+    region = (exchange.path_params["region"], *place)
+    await exchange.state.control.apply("register_region", region)
     return json_answer({})
 
 
 async def unregister(exchange: Exchange) -> Answer:
     """One region, or all. One that is not registered is no error: clients clear up with this."""
-    regions = await _regions(exchange)
-    name = exchange.path_params.get("region")
-    if name is None:
-        regions.unregister_all()
-    elif any(region["name"] == name for region in regions.status()):
-        regions.unregister(name)
+    await _regions(exchange)
+    await exchange.state.control.apply("unregister_region", exchange.path_params.get("region"))
     return json_answer({})
 
 

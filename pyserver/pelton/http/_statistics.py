@@ -8,18 +8,28 @@ Each source of counts adds itself to one `ModelStatistics`; the document is made
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from pelton.errors import Error
 from pelton.http._answers import Answer, json_answer
-from pelton.http._exchange import ALWAYS_OFF_LOOP, Exchange
+from pelton.http._exchange import Exchange
+from pelton.http.state import ServerState
 from pelton.metrics import HistogramSnapshot, ModelSnapshot
 from pelton.model import Model
 
-__all__ = ["Duration", "ModelStatistics", "add_engine", "add_requests", "model_statistics"]
+__all__ = [
+    "Duration",
+    "ModelStatistics",
+    "add_engine",
+    "add_requests",
+    "all_statistics",
+    "merge_statistics",
+    "model_statistics",
+    "statistics_remains",
+]
 
 
 @dataclass(slots=True)
@@ -68,6 +78,18 @@ class ModelStatistics:
     batch_sizes: dict[int, Duration] = field(default_factory=dict)
     memory_bytes: int = 0
 
+    def add(self, other: ModelStatistics) -> None:
+        """Count what another process counted of the same model."""
+        self.last_inference_ms = max(self.last_inference_ms, other.last_inference_ms)
+        self.inference_count += other.inference_count
+        self.execution_count += other.execution_count
+        for name in _DURATIONS:
+            found: Duration = getattr(other, name)
+            getattr(self, name).add(found.count, found.ns)
+        for size, infer in other.batch_sizes.items():
+            self.batch_sizes.setdefault(size, Duration()).add(infer.count, infer.ns)
+        self.memory_bytes += other.memory_bytes
+
     def document(self) -> dict[str, Any]:
         """The statistics as the protocol shows them."""
         nothing = Duration().document()
@@ -99,6 +121,27 @@ class ModelStatistics:
             ],
             "memory_usage": [{"type": "CPU", "id": 0, "byte_size": self.memory_bytes}],
         }
+
+
+_DURATIONS: Final = (
+    *("success", "fail", "queue", "compute_input", "compute_infer", "compute_output"),
+    *("cache_hit", "cache_miss"),
+)
+
+
+def merge_statistics(answers: Iterable[Sequence[ModelStatistics]]) -> list[ModelStatistics]:
+    """The sums of several processes' statistics."""
+    merged: dict[tuple[str, str], ModelStatistics] = {}
+    for answer in answers:
+        for found in answer:
+            key = (found.name, found.version)
+            merged.setdefault(key, ModelStatistics(*key)).add(found)
+    return list(merged.values())
+
+
+def statistics_remains(answer: Sequence[ModelStatistics]) -> list[ModelStatistics]:
+    """What still counts of a process that has ended."""
+    return [replace(found, memory_bytes=0) for found in answer]
 
 
 def add_requests(statistics: ModelStatistics, snapshot: ModelSnapshot) -> None:
@@ -133,21 +176,24 @@ def add_engine(statistics: ModelStatistics, stats: Mapping[str, Any], now_ns: in
         statistics.last_inference_ms = max(statistics.last_inference_ms, last_ms)
 
 
-def _collect(name: str, model: Model) -> dict[str, Any]:
+def _collect(name: str, model: Model) -> ModelStatistics:
     statistics = ModelStatistics(name, model.version)
     add_requests(statistics, model.snapshot(name))
     with suppress(Error):  # of a model that is closed, maybe at this moment
         add_engine(statistics, model.stats(), time.monotonic_ns())
-    return statistics.document()
+    return statistics
+
+
+def all_statistics(state: ServerState) -> list[ModelStatistics]:
+    """This process's statistics of every model. Thread-safe."""
+    return [_collect(name, model) for name, model in state.models.items()]
 
 
 async def model_statistics(exchange: Exchange) -> Answer:
     """Of one model, or of all."""
-    models = exchange.state.models
     name = exchange.path_params.get("model")
     if name is not None:
-        models = {name: exchange.state.model(name, exchange.path_params.get("version"))}
-    found = await exchange.off_loop(
-        ALWAYS_OFF_LOOP, lambda: [_collect(name, model) for name, model in models.items()]
-    )
-    return json_answer({"model_stats": found})
+        exchange.state.model(name, exchange.path_params.get("version"))
+    found = await exchange.state.control.collect("statistics")
+    documents = [one.document() for one in found if name in (None, one.name)]
+    return json_answer({"model_stats": documents})

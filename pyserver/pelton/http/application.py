@@ -22,7 +22,8 @@ from pelton.errors import (
 from pelton.http._answers import Answer, Header, error_answer
 from pelton.http._exchange import ClientGone, Exchange
 from pelton.http._routes import Routes
-from pelton.http.state import ServerState
+from pelton.http.control import Alone
+from pelton.http.state import Control, ServerState
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -36,11 +37,12 @@ _DISCARD_S_MAX: Final = 1.0
 
 
 class Application:
-    """Serves the models of `state`."""
+    """Serves the models of `state`; alone, or as one of the processes that `control` reaches."""
 
-    def __init__(self, state: ServerState) -> None:
+    def __init__(self, state: ServerState, control: Control | None = None) -> None:
         self.state = state
         self.routes = Routes()
+        state.control = Alone(state) if control is None else control
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # no lifespan events; an upgrade is not offered

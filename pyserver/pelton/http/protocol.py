@@ -50,7 +50,8 @@ class PeltonProtocol(HttpToolsProtocol):
         self.transport = transport
         self.connections.add(self)
         sock = transport.get_extra_info("socket")
-        self.native.opened(transport, self, -1 if sock is None else sock.fileno())
+        is_plain = transport.get_extra_info("ssl_object") is None
+        self.native.opened(transport, self, -1 if sock is None else sock.fileno(), is_plain)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.native.lost()
@@ -62,7 +63,7 @@ class PeltonProtocol(HttpToolsProtocol):
             self.on_client_gone()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """A client that sends no more may still wait for its answers. TLS has no such half-close."""
+        """A client that sends no more may wait for its answers. TLS has no such half-close."""
         is_due = self.native.received_eof()
         return is_due and self.transport.get_extra_info("ssl_object") is None
 

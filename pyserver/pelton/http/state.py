@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from pelton.bridge import Connection, Front, FrontLimits
 from pelton.codec.types import DecodeLimits
-from pelton.errors import InvalidSettings, ModelNotFound, Unavailable
+from pelton.errors import InvalidSettings, ModelNotFound, Unavailable, Unimplemented
 from pelton.http._regions import Regions
-from pelton.metrics import Histogram, ProcessSnapshot
+from pelton.metrics import Histogram, PathSnapshot, ProcessSnapshot
 from pelton.model import Model
 from pelton.settings import Settings
 
 if TYPE_CHECKING:
     from pelton.http._coding import Coding
 
-__all__ = ["LAG_PERIOD_S", "ServerState"]
+__all__ = ["LAG_PERIOD_S", "Control", "ServerState"]
 
 #: How often the event loop's lag is measured.
 LAG_PERIOD_S: Final = 1.0
@@ -29,6 +30,19 @@ _WORKERS: Final = 2
 _NAME_BYTES_MAX: Final = 255
 _RESERVED_NAMES: Final = (".", "..", "stats")
 _FORBIDDEN: Final = frozenset("/\\@%?#")
+
+
+class Control(Protocol):
+    """The server as a whole, of which this process may be one of several. The questions and
+    commands are those of `pelton.http.control`."""
+
+    async def collect(self, question: str) -> Any:
+        """The answer of all processes together. Waits for no process longer than a bound; raises
+        `Unavailable` where it cannot ask."""
+
+    async def apply(self, command: str, payload: Any) -> None:
+        """Returns when every process has carried out the command. Raises what it failed with in
+        one of them, or `Unavailable`; then no process has it."""
 
 
 class ServerState:
@@ -51,10 +65,22 @@ class ServerState:
         self.asgi_accepted = 0  # their head was read
         self.asgi_answered = 0  # of those, the ones that are over
         self.front: Front | None = None
+        self._paths: list[tuple[Model, Callable[[], PathSnapshot]]] = []
         self.loop_lag = Histogram()
         # For bodies that take long to read or write; threads start when first used.
         self.workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="pelton-codec")
         self._lag_timer: asyncio.TimerHandle | None = None
+        self.control: Control  # set by the application
+
+    @property
+    def shared_regions(self) -> Regions:
+        """Raises `Unimplemented` where shared memory is off."""
+        if self.regions is None:
+            raise Unimplemented(
+                "shared memory is off; the setting shared_memory turns it on",
+                field="shared_memory",
+            )
+        return self.regions
 
     def open_front(self, loop: asyncio.AbstractEventLoop) -> Front:
         """The native request path of `loop`, with every model on it."""
@@ -74,7 +100,12 @@ class ServerState:
         )
         front = Front(loop, limits, self.workers, _compress)
         for name, model in self.models.items():
-            front.add_model(name, model.version, model.served_contract())
+            contract = model.served_contract()
+            front.add_model(name, model.version, contract)
+            if contract is not None:
+                path = partial(front.model_counts, name)
+                model.metrics.add_path(path)
+                self._paths.append((model, path))
         self.front = front
         return front
 
@@ -166,6 +197,9 @@ class ServerState:
             self._lag_timer.cancel()
         if self.front is not None:
             self.front.close()
+        for model, path in self._paths:
+            model.metrics.end_path(path)
+        self._paths.clear()
         self.workers.shutdown(wait=False, cancel_futures=True)
 
 

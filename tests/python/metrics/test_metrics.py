@@ -16,7 +16,10 @@ from pelton.metrics import (
     ModelSnapshot,
     ProcessSnapshot,
     RequestMetrics,
+    WorkersSnapshot,
+    merge_snapshots,
     render,
+    snapshot_remains,
 )
 
 
@@ -117,3 +120,59 @@ def test_counting_from_many_threads_loses_nothing() -> None:
         thread.join()
     assert requests.outcomes["ok"] == 8000
     assert histogram.snapshot().observed == 8000
+
+
+def test_merged_snapshots_are_sums() -> None:
+    """Every field is looked at: one that is added must say how it merges."""
+    one, two = snapshot(), snapshot()
+    workers = WorkersSnapshot(running=2, starts={"1": 1, "2": 3}, late={"2": 1})
+    merged = merge_snapshots([one, two, ProcessSnapshot(models=(), workers=workers)])
+    assert ProcessSnapshot._fields == (
+        *("models", "loop_lag", "connections", "requests_in_flight", "workers"),
+    )
+    assert (merged.connections, merged.requests_in_flight, merged.workers) == (14, 2, workers)
+    assert [model.model for model in merged.models] == ["a", "b"]
+    model, single = merged.models[0], one.models[0]
+    assert ModelSnapshot._fields == (
+        *("model", "version", "outcomes", "decode", "encode", "load_seconds", "engine"),
+    )
+    assert model.outcomes == {"ok": 4, "invalid_input": 2}
+    assert model.decode.counts == tuple(2 * count for count in single.decode.counts)
+    assert model.decode.total == 2 * single.decode.total
+    assert model.load_seconds == single.load_seconds
+    assert EngineSnapshot._fields == (
+        *("queue", "execute", "batch_rows", "batch_tokens", "queue_rows", "pool_bytes"),
+    )
+    assert model.engine.queue_rows == 10
+    assert model.engine.pool_bytes == {"used": 20, "free": 4}
+    assert model.engine.batch_rows.observed == 2
+    text = render(merged).decode()
+    assert "pelton_workers 2.0\n" in text
+    assert 'pelton_worker_starts_total{worker="2"} 3.0\n' in text
+    assert 'pelton_worker_late_answers_total{worker="2"} 1.0\n' in text
+
+
+def test_of_a_process_that_ended_its_counters_remain() -> None:
+    before = snapshot()
+    merged = merge_snapshots([before, snapshot_remains(before)])
+    assert merged.models[0].outcomes == {"ok": 4, "invalid_input": 2}
+    assert merged.models[0].engine.batch_rows.observed == 2
+    assert merged.models[0].engine.queue_rows == before.models[0].engine.queue_rows
+    assert merged.models[0].engine.pool_bytes == before.models[0].engine.pool_bytes
+    assert (merged.connections, merged.requests_in_flight) == (7, 1)
+    assert merged.models[0].load_seconds == 0.25
+
+
+def test_a_model_that_one_process_has_unloaded_still_merges() -> None:
+    one = snapshot()
+    two = one._replace(models=[one.models[0]._replace(engine=None)])
+    merged = merge_snapshots([one, two])
+    assert merged.models[0].engine == one.models[0].engine
+    assert len(merged.models) == 2
+
+
+def test_histograms_of_different_bounds_have_no_sum() -> None:
+    one = snapshot()
+    lag = Histogram((1.0,)).snapshot()
+    with pytest.raises(ValueError, match="different bounds"):
+        merge_snapshots([one, one._replace(loop_lag=lag)])
