@@ -41,6 +41,7 @@ struct Names {
   PyObject* resume_reading = PyUnicode_InternFromString("resume_reading");
   PyObject* probe = PyUnicode_InternFromString("probe");
   PyObject* forward = PyUnicode_InternFromString("forward");
+  PyObject* take_back = PyUnicode_InternFromString("take_back");
 };
 const Names& names() {
   static const Names all;
@@ -80,6 +81,7 @@ class LoopTransport final : public Transport {
     may_be_queued_ = true;  // the other protocol's answer
     call_with_bytes(protocol_, names().forward, bytes);
   }
+  bool take_back() override { return protocol_ && is_true(protocol_, names().take_back); }
   void probe_forwarded() override {
     if (protocol_) call(protocol_, names().probe);
   }
@@ -88,13 +90,9 @@ class LoopTransport final : public Transport {
   void close() override { call_if_open(names().close); }
   void abort() override { call_if_open(names().abort); }
   void finish_writing() override {
-    if (!transport_) return;
-    PyObject* const can = PyObject_CallMethodNoArgs(transport_.ptr(), names().can_write_eof);
-    if (can == nullptr) return PyErr_WriteUnraisable(names().can_write_eof);
-    const bool may = can == Py_True;
-    Py_DECREF(can);
-    if (may) call_if_open(names().write_eof);
+    if (transport_ && is_true(transport_, names().can_write_eof)) call_if_open(names().write_eof);
   }
+  size_t unsent_bytes() const override { return transport_ ? queued_bytes() : 0; }
   bool is_reset() const override {
     if (fd_ < 0) return false;
     pollfd poller{fd_, 0, 0};
@@ -114,15 +112,27 @@ class LoopTransport final : public Transport {
     if (transport_) call(transport_, name);
   }
 
-  bool is_queue_empty() {
+  static bool is_true(const py::object& object, PyObject* name) {
+    PyObject* const result = PyObject_CallMethodNoArgs(object.ptr(), name);
+    if (result == nullptr) PyErr_WriteUnraisable(name);
+    const bool is_it = result == Py_True;
+    Py_XDECREF(result);
+    return is_it;
+  }
+
+  size_t queued_bytes() const {
     PyObject* const size =
         PyObject_CallMethodNoArgs(transport_.ptr(), names().get_write_buffer_size);
     if (size == nullptr) {
       PyErr_WriteUnraisable(names().get_write_buffer_size);
-      return false;
+      return SIZE_MAX;
     }
-    may_be_queued_ = PyLong_AsLong(size) != 0;
+    const size_t bytes = PyLong_AsSize_t(size);
     Py_DECREF(size);
+    return bytes;
+  }
+  bool is_queue_empty() {
+    may_be_queued_ = queued_bytes() != 0;
     return !may_be_queued_;
   }
 
@@ -247,6 +257,7 @@ FrontOptions front_options(const py::dict& values) {
   read(values, "compress_bytes_min", options.compress_bytes_min);
   read_nanos(values, "head_s_max", options.head_max);
   read_nanos(values, "keep_alive_s", options.keep_alive);
+  read_nanos(values, "body_grace_s", options.body_grace);
   read_nanos(values, "write_stall_s_max", options.write_stall_max);
   read_nanos(values, "deadline_s_default", options.deadline_default);
   return options;
@@ -425,7 +436,10 @@ void bind_front(py::module_& module) {
       .def("pause_writing", [](PythonConnection& self) { self.connection().pause_writing(); })
       .def("resume_writing", [](PythonConnection& self) { self.connection().resume_writing(); })
       .def("forwarded_answered",
-           [](PythonConnection& self) { self.connection().forwarded_answered(); })
+           [](PythonConnection& self, bool is_closing) {
+             self.connection().forwarded_answered(is_closing);
+           },
+           py::arg("is_closing"))
       .def("pause_reading",
            [](PythonConnection& self) { self.connection().set_forward_paused(true); })
       .def("resume_reading",

@@ -6,12 +6,15 @@
 
 #include "csrc/base/check.h"
 #include "csrc/front/front.h"
+#include "csrc/front/problems.h"
 
 namespace pelton {
 namespace {
 
 constexpr size_t kInputBytesMax = size_t{256} << 10;  // held while nothing may be parsed
 constexpr size_t kKeptInputBytes = size_t{4} << 10;
+// Of the bodies and answers of one connection's requests; a single one may have more.
+constexpr int64_t kHeldBytesMax = int64_t{4} << 20;
 constexpr int64_t kUnreadBytesMax = int64_t{64} << 10;  // read and dropped rather than reset
 constexpr Nanos kLingerMax = 1'000'000'000;
 constexpr Nanos kProbeAfter = 50'000'000;
@@ -67,6 +70,7 @@ void Connection::lost() {
     pop_job();
     front_.abandon(job);
   }
+  end_forwarded();
   input_.clear();
   input_.shrink_to_fit();
 }
@@ -93,8 +97,11 @@ bool Connection::received_eof() {
   eof_since_ = front_.now();
   const bool is_due =
       first_ != nullptr || phase_ == Phase::kForwardWait || phase_ == Phase::kForwardBody;
-  // A message that is not complete will never be.
-  if (phase_ == Phase::kBody || phase_ == Phase::kForwardBody) {
+  // A message that is not complete will never be. Answers before it are still due.
+  if (phase_ == Phase::kBody && first_ != last_) {
+    refuse(make_problem(ProblemKind::kInvalidInput,
+                        "the body ended after " + std::to_string(body_bytes_) + " bytes"));
+  } else if (phase_ == Phase::kBody || phase_ == Phase::kForwardBody) {
     abort();
     return false;
   }
@@ -104,6 +111,7 @@ bool Connection::received_eof() {
 void Connection::pause_writing() {
   is_writing_paused_ = true;
   write_paused_since_ = front_.now();
+  unsent_bytes_ = transport_.unsent_bytes();
 }
 
 void Connection::resume_writing() {
@@ -112,23 +120,43 @@ void Connection::resume_writing() {
   if (is_open_) front_.after_event(*this);
 }
 
-void Connection::forwarded_answered() {
+void Connection::forwarded_answered(bool is_closing) {
+  if (!is_open_) return;
   front_.begin_event();
   if (is_job_forwarded_) {
     is_job_forwarded_ = false;
     Job& job = *first_;
     pop_job();
+    is_closing = is_closing || job.closes;
     front_.release(job);
-  } else if (phase_ == Phase::kForwardBody) {
+  } else if (phase_ == Phase::kForwardWait) {
+    end_forwarded();
+  }
+  if (is_closing) {
+    phase_ = Phase::kClosing;
+    input_.clear();
+    return transport_.close();
+  }
+  if (phase_ == Phase::kForwardBody) {
     is_forward_answered_ = true;
   } else if (phase_ == Phase::kForwardWait) {
     phase_ = Phase::kHead;
     since_ = front_.now();
   }
-  if (is_open_) front_.after_event(*this);
+  front_.after_event(*this);
+}
+
+void Connection::end_forwarded() {
+  if (forwarded_bytes_ == 0) return;
+  front_.count_body_bytes(-std::exchange(forwarded_bytes_, 0));
 }
 
 void Connection::set_forward_paused(bool is_paused) {
+  // While it wants none the client is not slow.
+  if (is_forward_paused_ && !is_paused && phase_ == Phase::kForwardBody) {
+    since_ = front_.now();
+    body_bytes_ = 0;
+  }
   is_forward_paused_ = is_paused;
   regulate_reading();
 }
@@ -162,7 +190,7 @@ void Connection::advance() {
 
 void Connection::check_time(Nanos now) {
   const FrontOptions& options = front_.options();
-  if (is_writing_paused_ && now - write_paused_since_ > options.write_stall_max) return abort();
+  if (is_writing_paused_ && !takes_its_answer(now)) return abort();
   if (is_eof_ && now - eof_since_ > kProbeAfter) {
     if (transport_.is_reset()) return abort();
     probe();
@@ -179,20 +207,9 @@ void Connection::check_time(Nanos now) {
       }
       if (now - since_ > options.keep_alive) drain();
       break;
-    case Phase::kBody: {
-      const Nanos allowed =
-          options.body_grace + body_bytes_ * 1'000'000'000 / options.body_bytes_per_s_min;
-      if (now - since_ <= allowed) break;
-      const std::string seconds = std::to_string(allowed / 1'000'000'000);
-      auto problem = make_problem(ProblemKind::kRequestTimeout,
-                                  "the body did not come in time: " + std::to_string(body_bytes_) +
-                                      " bytes after " + seconds + " s");
-      problem->expected =
-          "at least " + std::to_string(options.body_bytes_per_s_min) + " bytes a second";
-      problem->got = std::to_string(body_bytes_) + " bytes in " + seconds + " s";
-      refuse(std::move(problem));
-      return advance();
-    }
+    case Phase::kBody:
+    case Phase::kForwardBody:
+      return check_body_pace(now);
     case Phase::kLingering:
       if (now - since_ > kLingerMax) {
         phase_ = Phase::kClosing;
@@ -202,6 +219,39 @@ void Connection::check_time(Nanos now) {
     default:
       break;
   }
+}
+
+// False: it has taken less than the pace that is asked of bodies for too long.
+bool Connection::takes_its_answer(Nanos now) {
+  const FrontOptions& options = front_.options();
+  if (now - write_paused_since_ <= options.write_stall_max) return true;
+  const size_t unsent = transport_.unsent_bytes();
+  const int64_t taken = static_cast<int64_t>(unsent_bytes_) - static_cast<int64_t>(unsent);
+  write_paused_since_ = now;
+  unsent_bytes_ = unsent;
+  const int64_t asked = options.write_stall_max / 1'000'000 * options.body_bytes_per_s_min / 1000;
+  return taken >= std::max<int64_t>(asked, 1);
+}
+
+void Connection::check_body_pace(Nanos now) {
+  const FrontOptions& options = front_.options();
+  if (phase_ == Phase::kForwardBody && is_forward_paused_) return;
+  const Nanos allowed =
+      options.body_grace + body_bytes_ * 1'000'000'000 / options.body_bytes_per_s_min;
+  if (now - since_ <= allowed) return;
+  const std::string seconds = std::to_string(allowed / 1'000'000'000);
+  auto problem = make_problem(ProblemKind::kRequestTimeout,
+                              "the body did not come in time: " + std::to_string(body_bytes_) +
+                                  " bytes after " + seconds + " s");
+  problem->expected =
+      "at least " + std::to_string(options.body_bytes_per_s_min) + " bytes a second";
+  problem->got = std::to_string(body_bytes_) + " bytes in " + seconds + " s";
+  if (phase_ == Phase::kForwardBody) {
+    refuse_forwarded(std::move(problem));
+  } else {
+    refuse(std::move(problem));
+  }
+  advance();
 }
 
 // Half-closed, or gone? Only something sent to it tells: from one that is gone a reset comes back.
@@ -222,7 +272,9 @@ void Connection::probe() {
 bool Connection::may_parse() const {
   switch (phase_) {
     case Phase::kHead:
-      return !is_writing_paused_ && queued_ < front_.pipelined_max();
+      if (is_message_waiting_ && first_ != nullptr) return false;
+      return !is_writing_paused_ && queued_ < front_.pipelined_max() &&
+             (first_ == nullptr || held_bytes_ < kHeldBytesMax);
     case Phase::kBody:
       return true;
     case Phase::kForwardBody:
@@ -277,7 +329,8 @@ size_t Connection::parse_head(std::string_view bytes) {
       break;
   }
   scanned_ = 0;
-  return take(head, bytes.substr(0, head.head_bytes)) ? head.head_bytes : 0;
+  is_message_waiting_ = !take(head, bytes.substr(0, head.head_bytes));
+  return is_message_waiting_ ? 0 : head.head_bytes;
 }
 
 // False: the message has to wait for the ones before it.
@@ -291,7 +344,7 @@ bool Connection::take(const HttpHead& head, std::string_view raw) {
   if (is_too_large) {
     problem = body_too_large(options.decode.body_bytes_max, head.content_length);
   }
-  const bool is_plain = head.minor_version == 1 && !head.has_upgrade && !head.has_repeated_field &&
+  const bool is_plain = head.minor_version == 1 && !head.has_repeated_field &&
                         is_identity(head.content_encoding);
   const bool is_native = route.kind == RouteKind::kEmbeddings ||
                          (route.kind == RouteKind::kInfer && !front_.is_python_model(route.model));
@@ -313,6 +366,8 @@ void Connection::begin_forward(const HttpHead& head, std::string_view raw) {
   body_bytes_ = 0;
   is_forward_answered_ = false;
   phase_ = has_body(head) ? Phase::kForwardBody : Phase::kForwardWait;
+  since_ = front_.event_time();
+  if (head.has_upgrade) return transport_.forward(without_field(raw, "upgrade:"));
   transport_.forward(raw);
 }
 
@@ -336,6 +391,7 @@ void Connection::take_job(const HttpHead& head, std::string_view raw, const Rout
   job.problem = std::move(problem);
   if (!has_body(head)) {
     since_ = job.arrival;
+    if (job.closes) phase_ = Phase::kClosing;
     return front_.start(job);
   }
   body_.begin(head, front_.options().decode.body_bytes_max);
@@ -359,12 +415,15 @@ size_t Connection::read_job_body(std::string_view bytes) {
   }
   // Of a request that is refused only the length is read.
   if (job.problem == nullptr) {
-    const size_t before = job.body.size();
+    if (!front_.has_room_for(std::ssize(step.content))) {
+      refuse(no_room_for_body());
+      return 0;
+    }
     job.body.append(step.content, static_cast<size_t>(job.head.content_length));
-    front_.count_body_bytes(static_cast<int64_t>(job.body.size() - before));
+    front_.hold(job, static_cast<int64_t>(job.body.size()));
   }
   if (step.is_done) {
-    phase_ = Phase::kHead;
+    phase_ = job.closes ? Phase::kClosing : Phase::kHead;
     if (body_bytes_ > static_cast<int64_t>(step.consumed)) job.complete = front_.now();
     front_.start(job);
   }
@@ -378,8 +437,7 @@ size_t Connection::read_forward_body(std::string_view bytes) {
   while (used < bytes.size() && !is_done) {
     HttpBodyReader::Step step = body_.read(bytes.substr(used));
     if (step.problem != nullptr) {
-      // It has part of the message already; whatever it makes of it, the connection ends here.
-      if (!is_forward_answered_) refuse(std::move(step.problem));
+      refuse_forwarded(std::move(step.problem));
       return 0;
     }
     if (step.consumed == 0) break;
@@ -387,7 +445,17 @@ size_t Connection::read_forward_body(std::string_view bytes) {
     is_done = step.is_done;
   }
   if (used == 0) return 0;
+  body_bytes_ += static_cast<int64_t>(used);
+  if (!is_forward_answered_) {
+    if (!front_.has_room_for(static_cast<int64_t>(used))) {
+      refuse_forwarded(no_room_for_body());
+      return 0;
+    }
+    forwarded_bytes_ += static_cast<int64_t>(used);
+    front_.count_body_bytes(static_cast<int64_t>(used));
+  }
   if (is_done) {
+    if (is_forward_answered_) end_forwarded();
     phase_ = is_forward_answered_ ? Phase::kHead : Phase::kForwardWait;
     since_ = front_.event_time();
   }
@@ -407,6 +475,16 @@ void Connection::refuse(ProblemPtr problem) {
   job->closes = true;
   phase_ = Phase::kClosing;
   front_.refuse(*job, std::move(problem));
+}
+
+// It has part of the message already. If it has not begun to answer, it is told to forget it.
+void Connection::refuse_forwarded(ProblemPtr problem) {
+  if (is_forward_answered_) {
+    phase_ = Phase::kClosing;
+    return transport_.close();
+  }
+  if (!transport_.take_back()) return abort();
+  refuse(std::move(problem));
 }
 
 void Connection::drop_input(size_t count) {

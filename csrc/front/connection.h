@@ -42,8 +42,9 @@ class Connection {
   void pause_writing();
   void resume_writing();
 
-  // The other protocol has answered the message that it was handed.
-  void forwarded_answered();
+  // The other protocol has answered the message that it was handed. `is_closing`: and closes the
+  // connection.
+  void forwarded_answered(bool is_closing = false);
   // The other protocol wants no more bytes at the moment, or does again.
   void set_forward_paused(bool is_paused);
 
@@ -81,6 +82,10 @@ class Connection {
   size_t read_job_body(std::string_view bytes);
   size_t read_forward_body(std::string_view bytes);
   void refuse(ProblemPtr problem);
+  void refuse_forwarded(ProblemPtr problem);
+  void end_forwarded();
+  void check_body_pace(Nanos now);
+  bool takes_its_answer(Nanos now);
   Job& last_job() { return *last_; }
 
   void enqueue(Job& job);
@@ -107,6 +112,7 @@ class Connection {
   Phase phase_ = Phase::kHead;
   bool is_open_ = false;
   bool is_eof_ = false;
+  bool is_message_waiting_ = false;  // at the front of input_, for the jobs before it
   bool is_probed_ = false;
   bool is_writing_paused_ = false;
   bool is_reading_paused_ = false;
@@ -118,6 +124,9 @@ class Connection {
   Nanos since_ = 0;         // when the present wait began: for a head, a body, or the next request
   int64_t body_bytes_ = 0;  // of the body that comes
   int64_t dropped_bytes_ = 0;
+  int64_t held_bytes_ = 0;       // by its jobs
+  int64_t forwarded_bytes_ = 0;  // of the body that the other protocol gathers
+  size_t unsent_bytes_ = 0;
   Nanos write_paused_since_ = 0;
   Nanos eof_since_ = 0;
 };

@@ -1,6 +1,7 @@
 #include "csrc/front/front.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <random>
 #include <utility>
@@ -20,6 +21,8 @@ constexpr size_t kSweptMin = 256;  // connections looked at in one call of sweep
 constexpr size_t kSweepShare = 4;  // or this share of all
 // Printing a number as JSON takes about as long as copying so many bytes.
 constexpr int64_t kJsonBytesPerNumber = 64;
+// So many bytes of raw tensors are copied while one of JSON is written.
+constexpr int64_t kRawBytesPerJsonByte = 16;
 // Of Retry-After, so that callers turned away together do not come back together.
 constexpr double kRetryJitter = 0.25;
 
@@ -154,14 +157,23 @@ Job& Front::new_job(Connection& connection) {
   return *job;
 }
 
+void Front::hold(Job& job, int64_t bytes) {
+  const int64_t change = bytes - job.held_bytes;
+  job.held_bytes = bytes;
+  count_body_bytes(change);
+  if (job.connection != nullptr) job.connection->held_bytes_ += change;
+}
+
 void Front::release(Job& job) {
   add(answered_);
+  job.connection->held_bytes_ -= job.held_bytes;
   job.connection = nullptr;
   recycle_if_unused(job);
 }
 
 // The client is gone: what has not started is not started.
 void Front::abandon(Job& job) {
+  job.connection->held_bytes_ -= job.held_bytes;
   job.connection = nullptr;
   add(answered_);
   if (job.state == JobState::kRunning) cancel_pieces(job);
@@ -171,7 +183,7 @@ void Front::abandon(Job& job) {
 void Front::recycle_if_unused(Job& job) {
   if (job.is_in_queue || job.engaged > 0) return;
   if (job.is_past_gates) leave_gates(job, RequestEnd::kCancelled, clock_.now());
-  count_body_bytes(-static_cast<int64_t>(job.body.size()));
+  hold(job, 0);
   job.clear();
   job.number = 0;
   job.next = std::exchange(free_jobs_, &job);
@@ -187,8 +199,7 @@ ProblemPtr Front::check_head(Job& job) {
   }
   if (is_closed_) return make_problem(ProblemKind::kUnavailable, "the server is closed");
   if (!has_room_for(job.head.content_length)) {
-    return make_problem(ProblemKind::kUnavailable,
-                        "the bodies of other requests take all the memory there is for them");
+    return no_room_for_body();
   }
   if (job.route != RouteKind::kInfer) return nullptr;
   const FormatFields fields{job.head.content_type, job.head.accept,
@@ -205,8 +216,13 @@ bool Front::is_heavy(const Job& job) const {
   const auto bytes = static_cast<int64_t>(job.body.size());
   if (job.route == RouteKind::kEmbeddings) return bytes >= options_.offload_text_bytes_min;
   if (job.model->takes_texts_here() && bytes >= options_.offload_text_bytes_min) return true;
-  // Of a body with raw tensors only the head is read.
-  return bytes >= options_.offload_bytes_min && !job.head.inference_header_content_length;
+  if (bytes < options_.offload_bytes_min) return false;
+  // Of a body with raw tensors only the head is read; too long a number is refused at once.
+  if (!job.head.inference_header_content_length) return true;
+  const std::string_view text = *job.head.inference_header_content_length;
+  int64_t head_bytes = 0;
+  std::from_chars(text.data(), text.data() + text.size(), head_bytes);
+  return head_bytes >= options_.offload_bytes_min;
 }
 
 void Front::count_problem(const Job& job, ProblemKind kind) {
@@ -269,7 +285,8 @@ void Front::leave_gates(Job& job, RequestEnd end, Nanos now) {
 
 void Front::run(Job& job, Nanos now) {
   job.state = JobState::kRunning;
-  cut_into_pieces(job);
+  job.problem = cut_into_pieces(job);
+  if (job.problem != nullptr) return finish_run(job);
   const Status status = submit_pieces(job, now);
   if (!status.ok()) {
     job.problem = problem_of(status, *job.model);
@@ -283,7 +300,7 @@ void Front::run(Job& job, Nanos now) {
   if (job.deadline < earliest) hooks_.call_at(job.deadline);
 }
 
-void Front::cut_into_pieces(Job& job) {
+ProblemPtr Front::cut_into_pieces(Job& job) {
   const ServedModel& model = *job.model;
   const ModelContract& contract = model.contract();
   const BoundRequest& bound = job.bound;
@@ -292,6 +309,8 @@ void Front::cut_into_pieces(Job& job) {
   for (const int output : bound.outputs) {
     bytes += rounded(bound.row_count * model.output_row_bytes(output));
   }
+  if (!has_room_for(static_cast<int64_t>(bytes))) return no_room_for_body();
+  hold(job, static_cast<int64_t>(job.body.size() + bytes));
   std::byte* next = job.outputs.reserve(bytes);
   job.output_begins.assign(contract.outputs.size(), nullptr);
   for (const int output : bound.outputs) {
@@ -304,6 +323,7 @@ void Front::cut_into_pieces(Job& job) {
     if (job.pieces.size() == job.piece_count) job.pieces.emplace_back();
     cutter.next(job.output_begins, job.pieces[job.piece_count++]);
   }
+  return nullptr;
 }
 
 // Submits as many pieces as may be under way. Not ok: none that follow are submitted.
@@ -476,8 +496,9 @@ void Front::encode(Job& job) {
   const bool is_raw = job.route == RouteKind::kEmbeddings
                           ? job.embeddings.base64
                           : job.infer.outputs.empty() && job.infer.binary_output_default;
+  const int64_t offloaded_min = options_.offload_bytes_min * (is_raw ? kRawBytesPerJsonByte : 1);
   if (!is_raw) bytes = bytes / 4 * kJsonBytesPerNumber;
-  if (bytes >= options_.offload_bytes_min && !is_raw) return offload(job, OffloadKind::kEncode);
+  if (bytes >= offloaded_min) return offload(job, OffloadKind::kEncode);
   encode_answer(job, memory_);
   encoded(job);
 }
@@ -488,6 +509,8 @@ void Front::encoded(Job& job) {
     count_problem(job, job.problem->kind);
     return refuse(job, std::move(job.problem));
   }
+  job.drop_sources();
+  hold(job, static_cast<int64_t>(job.body.size() + job.reply_body.size()));
   const Nanos now = begin_event();
   job.model->gates().counters().count_ok(
       job.gate, {.decode_ns = job.decode_ns,
@@ -518,6 +541,7 @@ void Front::on_compressed(uint64_t job_number, std::string_view body) {
     job.coding = {};
   } else {
     job.reply_body.assign(body);
+    hold(job, static_cast<int64_t>(job.body.size() + job.reply_body.size()));
   }
   make_ready(job);
   flush_dirty();

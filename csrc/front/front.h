@@ -31,7 +31,7 @@ struct FrontOptions {
   DecodeLimits decode;
   HttpLimits http;
   int64_t requests_max = 4096;                  // with the engine, of all connections
-  int64_t bodies_bytes_max = int64_t{1} << 30;  // of bodies held at a time
+  int64_t bodies_bytes_max = int64_t{1} << 30;  // of bodies and answers held at a time
   int64_t connections_max = 16'384;
   int64_t messages_per_connection_max = 10'000;  // then it is closed
   Nanos head_max = 10'000'000'000;               // for a head to come
@@ -55,7 +55,7 @@ struct FrontStats {
   uint64_t forwarded = 0;         // messages handed to the other protocol
   uint64_t refused_messages = 0;  // violations of HTTP
   uint64_t clients_gone = 0;      // requests whose client went away before the answer
-  int64_t body_bytes = 0;         // held now
+  int64_t body_bytes = 0;         // of bodies and answers, held now
 };
 
 // Used on one thread, the loop's, but for stats(). `hooks` outlives it.
@@ -122,7 +122,12 @@ class Front {
   void release(Job& job);
   void abandon(Job& job);
   void append_reply_head(const Job& job, bool closes, std::string& out);
-  void count_body_bytes(int64_t count) { body_bytes_ += count; }
+  void count_body_bytes(int64_t count) {
+    body_bytes_.store(body_bytes_.load(std::memory_order_relaxed) + count,
+                      std::memory_order_relaxed);
+  }
+  // The job has so many bytes of bodies, now.
+  void hold(Job& job, int64_t bytes);
   bool has_room_for(int64_t bytes) const;
   std::string& outgoing() { return outgoing_; }
   void log_client_gone(const Job& job);
@@ -133,7 +138,8 @@ class Front {
   void run(Job& job, Nanos now);
   void count_problem(const Job& job, ProblemKind kind);
   ProblemPtr pass_gates(Job& job, Nanos now);
-  void cut_into_pieces(Job& job);
+  // Not nullptr: there is no room for its outputs.
+  ProblemPtr cut_into_pieces(Job& job);
   Status submit_pieces(Job& job, Nanos now);
   void piece_done(Job& job, const Completion& completion);
   void finish_run(Job& job);

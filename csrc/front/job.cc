@@ -49,6 +49,19 @@ void rebase(std::optional<std::string_view>& view, std::string_view from, std::s
 
 }  // namespace
 
+std::string without_field(std::string_view head, std::string_view name) {
+  std::string kept;
+  kept.reserve(head.size());
+  while (!head.empty()) {
+    const std::string_view line = head.substr(0, head.find('\n') + 1);
+    head.remove_prefix(line.size());
+    const bool is_field =
+        line.size() > name.size() && strncasecmp(line.data(), name.data(), name.size()) == 0;
+    if (!is_field) kept += line;
+  }
+  return kept;
+}
+
 void Job::take_head(const HttpHead& parsed, std::string_view raw, const Route& its_route) {
   head_text.assign(raw);
   const std::string_view kept = head_text;
@@ -70,16 +83,10 @@ void Job::take_head(const HttpHead& parsed, std::string_view raw, const Route& i
 }
 
 std::string Job::message_for_forwarding() const {
-  std::string message;
-  message.reserve(head_text.size() + body.size() + 32);
-  std::string_view rest = head_text;
   // Its client has been told to go on already.
-  while (!rest.empty()) {
-    const std::string_view line = rest.substr(0, rest.find('\n') + 1);
-    rest.remove_prefix(line.size());
-    const bool is_expect = line.size() > 7 && strncasecmp(line.data(), "expect:", 7) == 0;
-    if (!is_expect) message += line;
-  }
+  std::string message = without_field(head_text, "expect:");
+  if (head.has_upgrade) message = without_field(message, "upgrade:");
+  message.reserve(message.size() + body.size() + 32);
   if (head.framing != HttpFraming::kChunked) return message += body.text();
   char size[20];
   const auto end = std::to_chars(size, size + sizeof(size), body.size(), 16);
@@ -104,6 +111,7 @@ void Job::clear() {
   head = HttpHead();
   model_name = version = {};
   body.clear();
+  held_bytes = 0;
   deadline = kNoDeadline;
   closes = is_continued = false;
   model.reset();
@@ -123,6 +131,11 @@ void Job::clear() {
   clear_text(reply_head);
   clear_text(reply_body);
   encoded = EncodedHead();
+}
+
+void Job::drop_sources() {
+  if (body.size() > ByteBuffer::kKeptBytesMax) body.clear();
+  outputs.clear();
 }
 
 }  // namespace pelton

@@ -21,6 +21,9 @@ namespace pelton {
 
 class Connection;
 
+// A head without the lines of one field; `name` is in lower case and ends with the colon.
+std::string without_field(std::string_view head, std::string_view name);
+
 enum class JobState : uint8_t {
   kReading,      // its body comes
   kPreparing,    // decoded and bound, perhaps on the offload thread
@@ -72,6 +75,7 @@ struct Job {
   std::string_view model_name;
   std::string_view version;
   ByteBuffer body;
+  int64_t held_bytes = 0;  // as the Front counts it: body, outputs, answer
   Nanos arrival = 0;
   Nanos complete = 0;  // its last byte
   Nanos decode_ns = 0;
@@ -113,6 +117,8 @@ struct Job {
   std::string message_for_forwarding() const;
   // For its next use; keeps memory up to a bound.
   void clear();
+  // Where they are large, what came and what the model made of it is let go: the answer is written.
+  void drop_sources();
 };
 
 }  // namespace pelton

@@ -51,6 +51,11 @@ RequestEnd end_of(ProblemKind kind) {
   }
 }
 
+ProblemPtr no_room_for_body() {
+  return make_problem(ProblemKind::kUnavailable,
+                      "the bodies of other requests take all the memory there is for them");
+}
+
 void append_problem_fields(const Problem& problem, std::string& out) {
   if (!problem.expected) return;
   if (problem.kind == ProblemKind::kMethodNotAllowed) {

@@ -13,6 +13,7 @@ namespace pelton {
 // REQUIRES: the status is not ok.
 ProblemPtr problem_of(const Status& status, const ServedModel& model);
 RequestEnd end_of(ProblemKind kind);
+ProblemPtr no_room_for_body();
 // Header lines that belong to a kind: what is accepted instead.
 void append_problem_fields(const Problem& problem, std::string& out);
 

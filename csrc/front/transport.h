@@ -2,6 +2,7 @@
 // transport, or a plain epoll loop in a test.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -18,6 +19,9 @@ class Transport {
   virtual void write(std::string_view bytes) = 0;
   // Hands bytes of a message that is not taken to the other protocol.
   virtual void forward(std::string_view bytes) = 0;
+  // The message that is being handed over will be answered here. False: the other protocol has begun
+  // to answer it.
+  virtual bool take_back() = 0;
   // Sends an interim answer, unless the other protocol's answer has begun.
   virtual void probe_forwarded() = 0;
   virtual void pause_reading() = 0;
@@ -29,6 +33,8 @@ class Transport {
   virtual void close() = 0;
   // Closes at once.
   virtual void abort() = 0;
+  // Of what was written, what the peer's side has not taken yet.
+  virtual size_t unsent_bytes() const = 0;
   // Whether the peer has reset the connection, which nobody notices who does not read.
   virtual bool is_reset() const = 0;
 };

@@ -42,6 +42,7 @@ class FrontLimits(NamedTuple):
     compress_bytes_min: int
     head_s_max: float
     keep_alive_s: float
+    body_grace_s: float
     write_stall_s_max: float
     deadline_s_default: float
 

@@ -89,6 +89,14 @@ class PeltonProtocol(HttpToolsProtocol):
             self.flow = FlowControl(self.native)
         HttpToolsProtocol.data_received(self, data)
 
+    def take_back(self) -> bool:
+        """The native half answers the message instead. False: its answer has begun here."""
+        if self.transport.is_closing() or self.cycle is None or self.cycle.response_started:
+            return False
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        return True
+
     def probe(self) -> None:
         """An interim answer, from which a client that is gone sends a reset back."""
         if self.cycle is not None and not self.cycle.response_started:
@@ -101,7 +109,7 @@ class PeltonProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._unset_keepalive_if_required()  # idle connections are the native path's to end
-        self.native.forwarded_answered()
+        self.native.forwarded_answered(self.transport.is_closing())
 
     def send_400_response(self, msg: str) -> None:
         """llhttp refuses what the native parser let pass."""

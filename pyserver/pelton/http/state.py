@@ -24,6 +24,8 @@ __all__ = ["LAG_PERIOD_S", "Control", "ServerState"]
 
 #: How often the event loop's lag is measured.
 LAG_PERIOD_S: Final = 1.0
+#: How long a body may take before the pace of its bytes is judged.
+BODY_GRACE_S: Final = 5.0
 #: How long a client may leave its answer unread.
 WRITE_STALL_S_MAX: Final = 30.0
 _WORKERS: Final = 2
@@ -95,6 +97,7 @@ class ServerState:
             compress_bytes_min=settings.compress_bytes_min,
             head_s_max=settings.head_s_max,
             keep_alive_s=settings.keep_alive_s,
+            body_grace_s=BODY_GRACE_S,
             write_stall_s_max=WRITE_STALL_S_MAX,
             deadline_s_default=settings.deadline_ms_default / 1000,
         )

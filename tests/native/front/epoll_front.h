@@ -33,6 +33,7 @@ class EpollTransport final : public Transport {
     flush();
   }
   void forward(std::string_view) override { EXPECT(false); }  // nobody else is here
+  bool take_back() override { return false; }
   void probe_forwarded() override { EXPECT(false); }
   void pause_reading() override {
     is_reading_ = false;
@@ -45,6 +46,7 @@ class EpollTransport final : public Transport {
   void finish_writing() override { finishes_ = true, flush(); }
   void close() override { closes_ = true; }
   void abort() override { closes_ = true, pending_.clear(); }
+  size_t unsent_bytes() const override { return pending_.size(); }
   bool is_reset() const override { return false; }
 
   // False: the socket is broken.

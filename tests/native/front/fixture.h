@@ -74,18 +74,22 @@ class FakeTransport final : public Transport {
   bool is_closed = false;
   bool is_aborted = false;
   bool was_reset = false;
+  bool may_take_back = true;
+  size_t unsent = 0;
 
   void write(std::string_view bytes) override {
     written += bytes;
     ++writes;
   }
   void forward(std::string_view bytes) override { forwarded += bytes; }
+  bool take_back() override { return may_take_back; }
   void probe_forwarded() override { ++probes; }
   void pause_reading() override { is_reading_paused = true; }
   void resume_reading() override { is_reading_paused = false; }
   void finish_writing() override { is_finished = true; }
   void close() override { is_closed = true; }
   void abort() override { is_aborted = true; }
+  size_t unsent_bytes() const override { return unsent; }
   bool is_reset() const override { return was_reset; }
 };
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from python import toys
 
 import pelton
 from pelton.settings import Settings
+from python import toys
 
 LIMIT_S = 20.0
 BODY = json.dumps(

@@ -134,8 +134,10 @@ def test_those_who_ask_during_a_round_share_the_next_one(fleet: ToldFleet) -> No
 
     async def main() -> None:
         first = asyncio.create_task(fleet._collect("ready"))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(10):  # turns of the loop, until the first round has asked
+            await asyncio.sleep(0)
+            if fleet.told[0].channel.requests:
+                break
         assert fleet.told[0].channel.requests == [Question(1, "ready")]
         later = [asyncio.create_task(fleet._collect("ready")) for _ in range(50)]
         assert await asyncio.gather(first, *later) == [True] * 51
