@@ -435,11 +435,12 @@ void bind_front(py::module_& module) {
       .def("lost", &PythonConnection::lost)
       .def("pause_writing", [](PythonConnection& self) { self.connection().pause_writing(); })
       .def("resume_writing", [](PythonConnection& self) { self.connection().resume_writing(); })
-      .def("forwarded_answered",
-           [](PythonConnection& self, bool is_closing) {
-             self.connection().forwarded_answered(is_closing);
-           },
-           py::arg("is_closing"))
+      .def(
+          "forwarded_answered",
+          [](PythonConnection& self, bool is_closing) {
+            self.connection().forwarded_answered(is_closing);
+          },
+          py::arg("is_closing"))
       .def("pause_reading",
            [](PythonConnection& self) { self.connection().set_forward_paused(true); })
       .def("resume_reading",

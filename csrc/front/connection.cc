@@ -344,8 +344,8 @@ bool Connection::take(const HttpHead& head, std::string_view raw) {
   if (is_too_large) {
     problem = body_too_large(options.decode.body_bytes_max, head.content_length);
   }
-  const bool is_plain = head.minor_version == 1 && !head.has_repeated_field &&
-                        is_identity(head.content_encoding);
+  const bool is_plain =
+      head.minor_version == 1 && !head.has_repeated_field && is_identity(head.content_encoding);
   const bool is_native = route.kind == RouteKind::kEmbeddings ||
                          (route.kind == RouteKind::kInfer && !front_.is_python_model(route.model));
   const bool is_taken = problem != nullptr || (is_plain && is_native);

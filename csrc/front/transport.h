@@ -19,8 +19,8 @@ class Transport {
   virtual void write(std::string_view bytes) = 0;
   // Hands bytes of a message that is not taken to the other protocol.
   virtual void forward(std::string_view bytes) = 0;
-  // The message that is being handed over will be answered here. False: the other protocol has begun
-  // to answer it.
+  // The message that is being handed over will be answered here. False: the other protocol has
+  // begun to answer it.
   virtual bool take_back() = 0;
   // Sends an interim answer, unless the other protocol's answer has begun.
   virtual void probe_forwarded() = 0;

@@ -1,34 +1,10 @@
 // The request path over strings: order of answers, flow, ends. Sockets are in epoll_front_test.cc.
-#include <atomic>
-#include <condition_variable>
-#include <mutex>
 #include <string>
 
 #include "tests/native/front/fixture.h"
 
 namespace pelton {
 namespace {
-
-// Holds batches back until it is opened.
-class Latch {
- public:
-  void wait() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return is_open_; });
-  }
-  void open() {
-    {
-      const std::lock_guard lock(mutex_);
-      is_open_ = true;
-    }
-    changed_.notify_all();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool is_open_ = false;
-};
 
 TEST(front_answers_a_json_request) {
   FrontFixture fixture;
@@ -86,7 +62,7 @@ TEST(front_answers_pipelined_requests_in_order_with_few_writes) {
 }
 
 TEST(front_hands_other_messages_over_one_at_a_time_and_in_order) {
-  FrontFixture fixture;
+  FrontFixture fixture(engine_only());
   Client client(fixture);
   const std::string health = "GET /v2/health/ready HTTP/1.1\r\nHost: h\r\n\r\n";
   const std::string other = post("/echo", "hello");
@@ -294,7 +270,7 @@ TEST(front_compresses_where_it_is_asked_to) {
 }
 
 TEST(front_drains) {
-  FrontFixture fixture;
+  FrontFixture fixture(engine_only());
   Client client(fixture);
   client.connection.received(infer_json(1));
   fixture.front.set_draining();

@@ -3,9 +3,11 @@
 
 #include <poll.h>
 
+#include <condition_variable>
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,6 +42,27 @@ class PlusOneRunner final : public Runner {
 
  private:
   const int64_t width_;
+};
+
+// Holds batches back until it is opened.
+class Latch {
+ public:
+  void wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return is_open_; });
+  }
+  void open() {
+    {
+      const std::lock_guard lock(mutex_);
+      is_open_ = true;
+    }
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool is_open_ = false;
 };
 
 class FakeHooks final : public LoopHooks {
@@ -95,6 +118,12 @@ class FakeTransport final : public Transport {
 
 inline constexpr int64_t kWidth = 4;
 
+// Nothing runs within received(): answers come when complete() is called.
+inline FrontOptions engine_only(FrontOptions options = {}) {
+  options.help_budget = 0;
+  return options;
+}
+
 struct FrontFixture {
   explicit FrontFixture(FrontOptions options = {}) : front(options, hooks) {
     runner = std::make_shared<PlusOneRunner>(kWidth);
@@ -111,6 +140,7 @@ struct FrontFixture {
     model.engine = &engine;
     model.runner = runner;
     model.piece_rows_max = model.piece_tokens_max = piece_rows_max;
+    model.gates.request_rows_max = model.pieces_in_flight_max * piece_rows_max;
     model.id = engine.add_model(runner, {}).value();
     front.add_model(name, std::make_shared<ServedModel>(std::move(model)));
   }
