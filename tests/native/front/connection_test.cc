@@ -63,11 +63,14 @@ TEST(front_answers_pipelined_requests_in_order_with_few_writes) {
 
 TEST(front_hands_other_messages_over_one_at_a_time_and_in_order) {
   FrontFixture fixture(engine_only());
+  Latch latch;
+  fixture.runner->before = [&] { latch.wait(); };
   Client client(fixture);
   const std::string health = "GET /v2/health/ready HTTP/1.1\r\nHost: h\r\n\r\n";
   const std::string other = post("/echo", "hello");
   client.connection.received(infer_json(1) + health + other + infer_json(5));
   EXPECT_EQ(client.transport.forwarded, "");  // the answer before it is not written
+  latch.open();
   fixture.complete_until([&] { return client.answers() == 1; });
   EXPECT_EQ(client.transport.forwarded, health);
   client.connection.forwarded_answered();
@@ -271,11 +274,14 @@ TEST(front_compresses_where_it_is_asked_to) {
 
 TEST(front_drains) {
   FrontFixture fixture(engine_only());
+  Latch latch;
+  fixture.runner->before = [&] { latch.wait(); };
   Client client(fixture);
   client.connection.received(infer_json(1));
   fixture.front.set_draining();
   client.connection.drain();
   EXPECT(!client.transport.is_closed);
+  latch.open();
   fixture.complete_until([&] { return client.answers() == 1; });
   EXPECT_EQ(client.count("connection: close\r\n"), 1u);
   EXPECT(client.transport.is_finished);

@@ -118,7 +118,7 @@ class FakeTransport final : public Transport {
 
 inline constexpr int64_t kWidth = 4;
 
-// Nothing runs within received(): answers come when complete() is called.
+// Batches run on the engine's thread only, where a test may hold them back.
 inline FrontOptions engine_only(FrontOptions options = {}) {
   options.help_budget = 0;
   return options;

@@ -234,10 +234,13 @@ TEST(front_lets_go_of_a_client_that_takes_nothing_and_not_of_one_that_is_slow) {
 
 TEST(front_answers_what_is_due_before_a_body_that_ends_early) {
   FrontFixture fixture(engine_only());
+  Latch latch;
+  fixture.runner->before = [&] { latch.wait(); };
   Client client(fixture);
   const std::string whole = infer_json(1);
   client.connection.received(whole + whole.substr(0, whole.size() - 1));
   EXPECT(client.connection.received_eof());
+  latch.open();
   fixture.complete_until([&] { return client.answers() == 2; });
   EXPECT_EQ(client.count("HTTP/1.1 200"), 1u);
   EXPECT_EQ(client.count("HTTP/1.1 400"), 1u);
