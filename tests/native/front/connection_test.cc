@@ -130,10 +130,13 @@ TEST(front_reads_past_the_body_of_a_short_request_that_it_refuses) {
 }
 
 TEST(front_answers_a_half_closed_client) {
-  FrontFixture fixture;
+  FrontFixture fixture(engine_only());
+  Latch latch;
+  fixture.runner->before = [&] { latch.wait(); };
   Client client(fixture);
   client.connection.received(infer_json(1));
   EXPECT(client.connection.received_eof());
+  latch.open();
   fixture.complete_until([&] { return client.answers() == 1; });
   EXPECT(client.transport.is_closed);
 }
