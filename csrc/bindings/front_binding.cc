@@ -13,6 +13,7 @@
 #include "csrc/bindings/engine_binding.h"
 #include "csrc/bindings/histograms.h"
 #include "csrc/front/front.h"
+#include "csrc/front/socket_reader.h"
 
 namespace pelton {
 namespace {
@@ -48,9 +49,15 @@ const Names& names() {
   return all;
 }
 
-// uvloop's transport, and the protocol object that messages are forwarded to.
+// uvloop's transport, and the protocol object that messages are forwarded to. A plain socket is
+// read and written here, and by uvloop only before its first bytes and where its buffer is full.
 class LoopTransport final : public Transport {
  public:
+  LoopTransport(SocketReader& reader, Connection& connection) : reader_(reader) {
+    socket_.connection = &connection;
+    socket_.transport = this;
+  }
+
   // `fd`: the socket, negative where there is none to be seen. `is_plain`: what is written to the
   // transport goes to the socket as it is.
   void attach(py::object transport, py::object protocol, int fd, bool is_plain) {
@@ -59,7 +66,14 @@ class LoopTransport final : public Transport {
     fd_ = fd;
     is_plain_ = is_plain && fd >= 0;
   }
+  // From now on the socket is read here. Where that cannot be, uvloop goes on.
+  void take_over_reading() {
+    if (!is_plain_ || socket_.fd >= 0) return;
+    socket_.fd = fd_;
+    if (reader_.add(socket_).ok()) call(transport_, names().pause_reading);
+  }
   void detach() {
+    reader_.remove(socket_);
     transport_ = py::object();
     protocol_ = py::object();
     fd_ = -1;
@@ -85,8 +99,14 @@ class LoopTransport final : public Transport {
   void probe_forwarded() override {
     if (protocol_) call(protocol_, names().probe);
   }
-  void pause_reading() override { call_if_open(names().pause_reading); }
-  void resume_reading() override { call_if_open(names().resume_reading); }
+  void pause_reading() override {
+    if (socket_.fd >= 0) return reader_.pause(socket_);
+    call_if_open(names().pause_reading);
+  }
+  void resume_reading() override {
+    if (socket_.fd >= 0) return reader_.resume(socket_);
+    call_if_open(names().resume_reading);
+  }
   void close() override { call_if_open(names().close); }
   void abort() override { call_if_open(names().abort); }
   void finish_writing() override {
@@ -136,6 +156,8 @@ class LoopTransport final : public Transport {
     return !may_be_queued_;
   }
 
+  SocketReader& reader_;
+  SocketReader::Socket socket_;
   py::object transport_;
   py::object protocol_;
   int fd_ = -1;
@@ -267,14 +289,16 @@ FrontOptions front_options(const py::dict& values) {
 class PythonFront {
  public:
   PythonFront(const py::object& hooks, const py::dict& options)
-      : hooks_(hooks), front_(front_options(options), hooks_) {
+      : hooks_(hooks), front_(front_options(options), hooks_), reader_(front_) {
     raise_unless_ok(front_.status());
+    raise_unless_ok(reader_.status());
   }
   ~PythonFront() { close(); }
 
   Front& front() { return front_; }
-  int fileno() const { return front_.fd(); }
-  void on_completions() { front_.on_completions(); }
+  SocketReader& reader() { return reader_; }
+  int fileno() const { return reader_.fd(); }
+  void on_ready() { reader_.read_ready(); }
   void end_turn() { front_.end_turn(); }
   void on_timer() { front_.on_timer(); }
   void sweep() { front_.sweep(); }
@@ -354,13 +378,16 @@ class PythonFront {
  private:
   PythonHooks hooks_;
   Front front_;
+  SocketReader reader_;
 };
 
 // Connection for Python, with its transport.
 class PythonConnection {
  public:
   explicit PythonConnection(std::shared_ptr<PythonFront> front)
-      : front_(std::move(front)), connection_(front_->front(), transport_) {}
+      : front_(std::move(front)),
+        transport_(front_->reader(), connection_),
+        connection_(front_->front(), transport_) {}
   ~PythonConnection() { lost(); }
 
   void opened(py::object transport, py::object protocol, int fd, bool is_plain) {
@@ -395,6 +422,7 @@ class PythonConnection {
     Py_ssize_t count = 0;
     if (PyBytes_AsStringAndSize(data, &bytes, &count) != 0) return nullptr;
     auto* const self = static_cast<PythonConnection*>(PyCapsule_GetPointer(capsule, nullptr));
+    self->transport_.take_over_reading();
     self->connection_.received({bytes, static_cast<size_t>(count)});
     Py_RETURN_NONE;
   }
@@ -411,7 +439,7 @@ void bind_front(py::module_& module) {
                                                         "The request path of one event loop.")
       .def(py::init<const py::object&, const py::dict&>(), py::arg("hooks"), py::arg("options"))
       .def("fileno", &PythonFront::fileno)
-      .def("on_completions", &PythonFront::on_completions)
+      .def("on_ready", &PythonFront::on_ready)
       .def("end_turn", &PythonFront::end_turn)
       .def("on_timer", &PythonFront::on_timer)
       .def("sweep", &PythonFront::sweep)

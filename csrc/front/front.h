@@ -85,6 +85,8 @@ class Front {
   void set_draining() { is_draining_ = true; }
 
   void on_completions();
+  // Between the two, events are handled together: what they submit is seen to at the end.
+  void begin_turn() { is_turn_end_due_ = true; }
   void end_turn();
   void on_timer();
   // `body` is empty when compression failed: the answer goes out as it was.

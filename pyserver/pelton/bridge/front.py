@@ -88,7 +88,7 @@ class Front:
         self._compress = compress
         self._timer: asyncio.TimerHandle | None = None
         self._native = _native.Front(self, limits._asdict())
-        loop.add_reader(self._native.fileno(), self._native.on_completions)
+        loop.add_reader(self._native.fileno(), self._native.on_ready)
         self._sweep_timer = loop.call_later(_SWEEP_S, self._sweep)
 
     def connection(self) -> _native.Connection:

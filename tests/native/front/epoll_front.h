@@ -18,6 +18,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "csrc/front/socket_reader.h"
 #include "tests/native/front/fixture.h"
 
 namespace pelton {
@@ -25,63 +26,73 @@ namespace pelton {
 // A socket with a write buffer. Closes itself through the loop, never in the middle of a call.
 class EpollTransport final : public Transport {
  public:
-  EpollTransport(int epoll, int fd) : epoll_(epoll), fd_(fd) { update(EPOLL_CTL_ADD); }
-  ~EpollTransport() override { close_fd(); }
+  EpollTransport(int epoll, int fd, SocketReader& reader, Connection& connection)
+      : epoll_(epoll), fd_(fd), reader_(reader), socket_{&connection, this, fd} {
+    update(EPOLL_CTL_ADD);
+    EXPECT(reader_.add(socket_).ok());
+  }
+  ~EpollTransport() override {
+    reader_.remove(socket_);
+    ::close(fd_);
+  }
 
   void write(std::string_view bytes) override {
     pending_ += bytes;
     flush();
+    if (pending_.size() <= kBlockedBytes || is_blocked_) return;
+    is_blocked_ = true;
+    socket_.connection->pause_writing();
   }
   void forward(std::string_view) override { EXPECT(false); }  // nobody else is here
   bool take_back() override { return false; }
   void probe_forwarded() override { EXPECT(false); }
-  void pause_reading() override {
-    is_reading_ = false;
-    update(EPOLL_CTL_MOD);
-  }
-  void resume_reading() override {
-    is_reading_ = true;
-    update(EPOLL_CTL_MOD);
-  }
+  void pause_reading() override { reader_.pause(socket_); }
+  void resume_reading() override { reader_.resume(socket_); }
   void finish_writing() override { finishes_ = true, flush(); }
   void close() override { closes_ = true; }
   void abort() override { closes_ = true, pending_.clear(); }
   size_t unsent_bytes() const override { return pending_.size(); }
   bool is_reset() const override { return false; }
 
-  // False: the socket is broken.
-  bool flush() {
+  void flush() {
     while (!pending_.empty()) {
       const ssize_t sent = send(fd_, pending_.data(), pending_.size(), MSG_NOSIGNAL);
       if (sent < 0) {
         if (errno == EAGAIN) break;
         pending_.clear();
         closes_ = true;
-        return false;
+        return;
       }
       pending_.erase(0, static_cast<size_t>(sent));
     }
     if (pending_.empty() && finishes_) shutdown(fd_, SHUT_WR);
     update(EPOLL_CTL_MOD);
-    return true;
   }
-  bool is_blocked() const { return pending_.size() > (size_t{64} << 10); }
+  // The socket takes bytes again.
+  void on_writable() {
+    flush();
+    if (!is_blocked_ || pending_.size() > kBlockedBytes) return;
+    is_blocked_ = false;
+    socket_.connection->resume_writing();
+  }
   bool is_over() const { return closes_ && pending_.empty(); }
-  int fd() const { return fd_; }
 
  private:
+  static constexpr size_t kBlockedBytes = size_t{64} << 10;
+
   void update(int operation) {
     epoll_event event{};
-    event.events = (is_reading_ ? EPOLLIN : 0u) | (pending_.empty() ? 0u : EPOLLOUT);
+    event.events = pending_.empty() ? 0u : EPOLLOUT;
     event.data.fd = fd_;
     epoll_ctl(epoll_, operation, fd_, &event);
   }
-  void close_fd() { ::close(fd_); }
 
   const int epoll_;
   const int fd_;
+  SocketReader& reader_;
+  SocketReader::Socket socket_;
   std::string pending_;
-  bool is_reading_ = true;
+  bool is_blocked_ = false;
   bool finishes_ = false;
   bool closes_ = false;
 };
@@ -99,7 +110,7 @@ class EpollFront {
     getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
     port_ = ntohs(address.sin_port);
     watch(listener_);
-    watch(fixture_.front.fd());
+    watch(reader_.fd());
     watch(stop_);
   }
   ~EpollFront() {
@@ -131,10 +142,10 @@ class EpollFront {
           goes_on = false;
         } else if (fd == listener_) {
           accept_all();
-        } else if (fd == fixture_.front.fd()) {
-          fixture_.front.on_completions();
+        } else if (fd == reader_.fd()) {
+          reader_.read_ready();
         } else {
-          handle(fd, events[static_cast<size_t>(i)].events);
+          handle(fd);
         }
       }
       fixture_.front.end_turn();  // one wake-up of the worker for what this turn brought
@@ -144,15 +155,14 @@ class EpollFront {
 
  private:
   struct Peer {
-    Peer(Front& front, int epoll, int fd) : transport(epoll, fd), connection(front, transport) {
+    Peer(Front& front, SocketReader& reader, int epoll, int fd)
+        : transport(epoll, fd, reader, connection), connection(front, transport) {
       connection.opened();
     }
     ~Peer() { connection.lost(); }
-    bool is_over() const { return is_gone || transport.is_over(); }
+    bool is_over() const { return transport.is_over(); }
     EpollTransport transport;
     Connection connection;
-    bool is_gone = false;
-    bool is_blocked = false;
   };
 
   void watch(int fd) {
@@ -167,43 +177,21 @@ class EpollFront {
       if (fd < 0) return;
       const int one = 1;
       setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-      connections_[fd] = std::make_unique<Peer>(fixture_.front, epoll_, fd);
+      connections_[fd] = std::make_unique<Peer>(fixture_.front, reader_, epoll_, fd);
     }
   }
-  void handle(int fd, uint32_t events) {
+  // It may be written.
+  void handle(int fd) {
     const auto found = connections_.find(fd);
-    if (found == connections_.end()) return;
-    Peer& peer = *found->second;
-    if ((events & EPOLLOUT) != 0 && !peer.transport.flush()) peer.is_gone = true;
-    if (peer.transport.is_blocked() != peer.is_blocked) {
-      peer.is_blocked = !peer.is_blocked;
-      if (peer.is_blocked) {
-        peer.connection.pause_writing();
-      } else {
-        peer.connection.resume_writing();
-      }
-    }
-    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
-    const ssize_t count = recv(fd, buffer_.data(), buffer_.size(), 0);
-    if (count > 0) {
-      peer.connection.received({buffer_.data(), static_cast<size_t>(count)});
-    } else if (count < 0 && errno != EAGAIN) {
-      peer.is_gone = true;
-    } else if (count == 0) {
-      if (peer.connection.received_eof()) {
-        peer.transport.pause_reading();  // nothing more comes
-      } else {
-        peer.transport.close();
-      }
-    }
+    if (found != connections_.end()) found->second->transport.on_writable();
   }
 
   FrontFixture fixture_;
+  SocketReader reader_{fixture_.front};
   const int epoll_;
   const int listener_;
   const int stop_ = eventfd(0, 0);
   int port_ = 0;
-  std::array<char, 65536> buffer_{};
   std::unordered_map<int, std::unique_ptr<Peer>> connections_;
 };
 

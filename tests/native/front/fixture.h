@@ -99,12 +99,16 @@ class FakeTransport final : public Transport {
   bool was_reset = false;
   bool may_take_back = true;
   size_t unsent = 0;
+  std::function<void()> on_forward = [] {};
 
   void write(std::string_view bytes) override {
     written += bytes;
     ++writes;
   }
-  void forward(std::string_view bytes) override { forwarded += bytes; }
+  void forward(std::string_view bytes) override {
+    forwarded += bytes;
+    on_forward();
+  }
   bool take_back() override { return may_take_back; }
   void probe_forwarded() override { ++probes; }
   void pause_reading() override { is_reading_paused = true; }
