@@ -14,6 +14,10 @@ class Figure:
 
     `value` is compared with `reach`: it is to be at least that, or at most where `lower` says so.
     Without a reach the figure is only reported. `shown` and `reach_shown` are what people read.
+
+    A small effect comes with the `interval` in which it lies: it is met only where all of the
+    interval is within reach. Where the interval holds the reach the figure is not resolved, and
+    `cost` says what is known of it otherwise.
     """
 
     what: str
@@ -23,21 +27,36 @@ class Figure:
     reach: float | None = None
     reach_shown: str = "–"
     lower: bool = False
+    interval: tuple[float, float] | None = None
+    cost: str = ""
 
     @property
     def met(self) -> bool | None:
-        """None where there is no reach."""
+        """None where there is no reach, and where the interval does not tell."""
         if self.reach is None:
             return None
-        return self.value <= self.reach if self.lower else self.value >= self.reach
+        low, high = self.interval or (self.value, self.value)
+        best, worst = (low, high) if self.lower else (high, low)
+        if self._is_within(worst):
+            return True
+        return None if self._is_within(best) else False
+
+    def _is_within(self, value: float) -> bool:
+        assert self.reach is not None
+        return value <= self.reach if self.lower else value >= self.reach
 
     @property
     def verdict(self) -> str:
-        """ "met", or by how much of the reach it is missed."""
+        """ "met", by how much of the reach it is missed, or how far off the figure may be."""
         if self.reach is None:
             return "reported"
         if self.met:
             return "met"
+        if self.met is None:
+            assert self.interval is not None
+            low, high = self.interval
+            unresolved = f"not resolved, ± {50 * (high - low) / self.value:.0f} %"
+            return f"{unresolved}; {self.cost}" if self.cost else unresolved
         share = self.value / self.reach - 1 if self.lower else 1 - self.value / self.reach
         return f"short by {100 * share:.0f} %" if share >= 0.005 else "short by under 1 %"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +24,7 @@ from bench.server.load import (
 )
 from bench.server.models import timed_plan
 from bench.server.on_off import Interval, Pair, measure, rate_ratio, tail_ratio
-from bench.server.processes import free_port
+from bench.server.processes import ServerProcess, free_port
 from bench.server.requests import oip_request
 from bench.server.stage import ServerOptions, Stage, load_peer
 
@@ -75,11 +76,12 @@ def run_open(stage: Stage) -> Section:
             rows += [_open_row(shown, name, results) for name, results in found.items()]
             if "mosec" in found:
                 section.figures.append(_open_figure(shown, found))
-    header = ("arrivals", "server", "p50 us", "p99 us", "p99.9 us", "failed or never sent")
+    header = ("arrivals", "server", "p50 us", "p99 us", "p99.9 us", "failed", "client's CPU")
     section.add(
-        "Latencies count from the moment at which a request was due. Percentiles of all rounds "
-        "together; a server below the rate of arrivals falls behind without end, and its "
-        "percentiles say how long it was asked to.",
+        "Latencies count from the moment at which a request was due; one that was refused, lost or "
+        "never sent counts as answered at the end. Percentiles of all rounds together; a server "
+        "below the rate of arrivals falls behind without end, and its percentiles say how long it "
+        "was asked to. The figures are medians over the rounds of each round's own ratio.",
         table(header, rows),
     )
     return section
@@ -104,7 +106,8 @@ def _open_row(shown: str, name: str, results: Sequence[LoadResult]) -> tuple[str
     failed = sum(result.failed for result in results)
     started = sum(result.counts["started"] + result.counts["unsent"] for result in results)
     percentiles = [f"{merged.percentile_us(share):,.0f}" for share in (0.5, 0.99, 0.999)]
-    return (shown, name, *percentiles, f"{failed / started:.1%}")
+    client = statistics.median(result.client_share for result in results)
+    return (shown, name, *percentiles, f"{failed / started:.1%}", f"{client:.0%}")
 
 
 def _open_figure(shown: str, found: dict[str, list[LoadResult]]) -> Figure:
@@ -190,6 +193,7 @@ def run_idle(stage: Stage) -> Section:
     switch = _IdleSwitch(stage, contestant)
     pairs = _on_off(options, _steady(contestant, 64, round(limit / 2, 3)), switch, 0.3)
     tail = tail_ratio(pairs, 0.99, options.seed)
+    cost = _idle_cost(switch, contestant.server, options)
     section = Section(f"Server: idle connections, {options.isa}")
     count = f"{options.idle_connections:,}"
     section.figures = [
@@ -202,20 +206,39 @@ def run_idle(stage: Stage) -> Section:
             reach_shown="≤ 8 KB",
             lower=True,
         ),
-        _tail_figure(f"{count} idle connections: p99 of others at half of capacity", tail, 1.05),
+        _tail_figure(
+            f"{count} idle connections: p99 of others at half of capacity", tail, 1.05, cost
+        ),
     ]
+    section.add(f"Of the {count} idle connections: {cost}.")
     if switch.closed_by_server:
         section.add(f"The server closed {switch.closed_by_server} of the idle connections.")
     section.add(_on_off_table(pairs))
     return section
 
 
-def _tail_figure(what: str, tail: Interval, reach: float) -> Figure:
+def _idle_cost(switch: _IdleSwitch, server: ServerProcess, options: ServerOptions) -> str:
+    """What they make the server do by themselves: a request to another connection is never asked
+    which others there are, so this is all that can come between."""
+    spent = []
+    for on in (False, True):
+        switch(on)
+        time.sleep(options.window_s)  # what opening and closing left to be done
+        begin, before = time.perf_counter(), server.cpu_ns()
+        time.sleep(6 * options.window_s)
+        spent.append((server.cpu_ns() - before) / 1e9 / (time.perf_counter() - begin))
+    switch(False)
+    return f"without load they cost {1e6 * max(0.0, spent[1] - spent[0]):,.0f} us of CPU a second"
+
+
+def _tail_figure(what: str, tail: Interval, reach: float, cost: str = "") -> Figure:
     return Figure(
         what=what,
         against="without, on/off",
         value=tail.value,
         shown=str(tail),
+        interval=tail.ends,
+        cost=cost,
         reach=reach,
         reach_shown=f"≤ {reach}x",
         lower=True,
@@ -256,6 +279,7 @@ def _disturbed(stage: Stage, name: str, title: str, what: str) -> Section:
             against="without, on/off",
             value=kept.value,
             shown=str(kept),
+            interval=kept.ends,
             reach=0.65,
             reach_shown="≥ 0.65x",
         )

@@ -173,6 +173,11 @@ def test_all_rows_without_peers_run_on_little(loadgen: Path) -> None:
     for part in ("json", "msgpack", "one connection", "computes", "stall", "resident", "its p99"):
         assert any(part in what for what in whats), part
     assert "95% of pelton" in sections["open"].markdown()
+    assert "us of CPU a second" in sections["idle"].markdown()
+    bounded = [figure for name in ("hog", "stall", "mixed") for figure in sections[name].figures]
+    bounded.append(sections["idle"].figures[1])
+    assert all(figure.interval is not None for figure in bounded)
+    assert "us of CPU a second" in sections["idle"].figures[1].cost
 
 
 def samples(cpu_us: float) -> list[Sample]:
