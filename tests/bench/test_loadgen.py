@@ -136,6 +136,16 @@ def test_answers_that_are_not_200_are_failures(loadgen: Path, requests: Path) ->
         result.check("toy")
 
 
+def test_who_is_turned_away_in_the_open_loop_counts_as_waiting(
+    loadgen: Path, requests: Path
+) -> None:
+    with ToyServer(lambda number, body: answer(status=503 if number % 2 else 200)) as server:
+        result = load(loadgen, server, requests, rate=200, seconds=0.5)
+    assert result.failed == result.statuses["503"] == 50
+    assert result.latencies.count == 100
+    assert result.percentile_us(0.75) > 100_000
+
+
 @pytest.mark.parametrize(
     ("bad", "count"),
     [

@@ -329,7 +329,7 @@ void LoadRun::complete(size_t index, bool last_here) {
     if (Window* window = window_at(now)) ++window->answered;
   } else {
     if (report_.first_error.empty()) report_.first_error = "status " + std::to_string(status);
-    if (Window* window = window_at(connection.due_ns)) ++window->failed;
+    count_failed(connection.due_ns);
   }
   ++connection.answers;
   const int64_t most = options_.reconnect_every;

@@ -59,8 +59,8 @@ struct LoadReport {
   int64_t connect_failures = 0;
   int64_t connects = 0;
   std::array<int64_t, 600> statuses = {};
-  // Of status 200; in the open loop also those lost, unanswered or unsent, as if answered at the
-  // end.
+  // Of status 200; in the open loop also those refused, lost, unanswered or unsent, as if answered
+  // at the end: a server that turns requests away is not the faster for it.
   Histogram latencies;
   std::vector<Window> windows;
   std::string first_error;
