@@ -17,12 +17,14 @@ def _command(
     python: Path, workload: Workload, port: int, assets: Assets, variant: Sequence[str]
 ) -> list[str]:
     assert workload == "embed"
-    rows, threads = variant
+    rows, workers, threads, idle = variant
     values = {
         "PEER_GRAPH": assets.encoder_onnx,
         "PEER_TOKENIZER": assets.tokenizer,
         "PEER_ROWS": rows,
+        "PEER_WORKERS": workers,
         "PEER_THREADS": threads,
+        "PEER_IDLE": idle,
     }
     words = ["env", *(f"{name}={value}" for name, value in values.items())]
     words += [str(python), "-m", "bentoml", "serve", "bentoml_server:Embeddings"]
@@ -45,7 +47,12 @@ PEER: Final = Peer(
     workloads=frozenset({"embed"}),
     command=_command,
     text_request=_request,
-    # Rows of a batch, threads of ONNX Runtime.
-    variants=(("32", "2"), ("8", "2")),
+    # As LitServe's; a method that batches has batches of two at least.
+    variants=(
+        ("8", "1", "2", "spins"),
+        ("8", "2", "1", "sleeps"),
+        ("4", "2", "1", "sleeps"),
+        ("2", "2", "1", "sleeps"),
+    ),
     env={"BENTOML_DO_NOT_TRACK": "True", "HF_HUB_OFFLINE": "1"},
 )

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bench.report import Section
+from bench.report import Section, table
 from bench.server import cost, latency, real_models
 from bench.server.stage import ServerOptions, Stage
 
@@ -27,6 +27,10 @@ ROWS: Final[dict[str, Callable[[Stage], Section]]] = {
 }
 #: Rows that load MiniLM.
 NEEDS_ENCODER: Final = ("embed",)
+_TRIALS: Final = (
+    "Each peer ran with its best settings of these, found in one closed loop of 64 connections "
+    "each before anything was compared:"
+)
 
 
 def run_server(options: ServerOptions, rows: Sequence[str]) -> list[Section]:
@@ -35,5 +39,8 @@ def run_server(options: ServerOptions, rows: Sequence[str]) -> list[Section]:
     for name in rows:
         print(f"bench: server: {name}", file=sys.stderr, flush=True)
         with Stage(options) as stage:
-            sections.append(ROWS[name](stage))
+            section = ROWS[name](stage)
+            if stage.trials:
+                section.add(_TRIALS, table(("", "settings", "requests/s", "CPU us"), stage.trials))
+            sections.append(section)
     return sections

@@ -82,6 +82,8 @@ class Stage:
         self.folder = Path(tempfile.mkdtemp(prefix="pelton-bench-"))
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self._random = np.random.default_rng(options.seed)
+        #: Of peers: name, variant, requests/s, CPU per request.
+        self.trials: list[tuple[str, ...]] = []
 
     @cached_property
     def add_row(self) -> Array:
@@ -177,8 +179,9 @@ class Stage:
             contestant = begin(variant)
             with contestant.server:
                 trial = self._trial(peer.name, contestant)
-            shown = f"{trial.rate:,.0f}/s, {trial.cpu_us:.1f} us of CPU each"
-            print(f"bench: {peer.name} {' '.join(variant)}: {shown}", file=sys.stderr)
+            told = (peer.name, " ".join(variant), f"{trial.rate:,.0f}", f"{trial.cpu_us:,.1f}")
+            print(f"bench: {' '.join(told)} us of CPU each", file=sys.stderr, flush=True)
+            self.trials.append(told)
             if best is None or worth(trial) > best[0]:
                 best = (worth(trial), variant)
         assert best is not None

@@ -15,12 +15,14 @@ __all__ = ["TextEncoder"]
 class TextEncoder:
     """Pads each batch to its longest text."""
 
-    def __init__(self, graph: str, tokenizer: str, threads: int) -> None:
+    def __init__(self, graph: str, tokenizer: str, threads: int, *, spins: bool) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # The server's other processes need the CPUs that idle threads would spin on.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Threads that spin between two operators take part in the next sooner. Between two batches
+        # the server's other processes need the CPUs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         self._session: Any = onnxruntime.InferenceSession(
             graph, options, providers=["CPUExecutionProvider"]
         )
