@@ -3,11 +3,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "csrc/base/check.h"
+#include "csrc/concurrency/fork.h"
 #include "csrc/front/front.h"
 
 namespace pelton {
@@ -16,14 +19,15 @@ namespace {
 constexpr size_t kBufferBytes = size_t{256} << 10;
 // Of one socket before the others have their turn.
 constexpr int kReadsMax = 4;
-// Before the loop has its turn.
-constexpr int kTurnsMax = 4;
 constexpr uint32_t kReading = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 }  // namespace
 
 SocketReader::SocketReader(Front& front)
-    : front_(front), epoll_(epoll_create1(EPOLL_CLOEXEC)), buffer_(new char[kBufferBytes]) {
+    : front_(front),
+      fork_generation_(pelton::fork_generation()),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      buffer_(new char[kBufferBytes]) {
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.ptr = nullptr;  // the completions
@@ -51,10 +55,10 @@ Status SocketReader::add(Socket& socket) {
 }
 
 void SocketReader::remove(Socket& socket) {
-  if (socket.fd < 0) return;
+  const int fd = std::exchange(socket.fd, -1);
+  if (fd < 0 || is_forked()) return;
   epoll_event unused{};
-  epoll_ctl(epoll_, EPOLL_CTL_DEL, socket.fd, &unused);
-  socket.fd = -1;
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, &unused);
   for (int i = 0; i < event_count_; ++i) {
     epoll_event& event = events_[static_cast<size_t>(i)];
     // Its event may still be to come in this turn.
@@ -74,25 +78,19 @@ void SocketReader::resume(Socket& socket) {
 }
 
 void SocketReader::watch(Socket& socket, uint32_t events) {
-  if (socket.fd < 0) return;
+  if (socket.fd < 0 || is_forked()) return;
   epoll_event event{};
   event.events = events;
   event.data.ptr = &socket;
   epoll_ctl(epoll_, EPOLL_CTL_MOD, socket.fd, &event);
 }
 
-void SocketReader::read_ready() {
-  for (int turn = 0; turn < kTurnsMax && read_turn(); ++turn) {
-  }
-}
+// A child's descriptor is the parent's epoll instance: what it changed there the parent would miss.
+bool SocketReader::is_forked() const { return pelton::fork_generation() != fork_generation_; }
 
-// False: nothing was ready.
-bool SocketReader::read_turn() {
-  event_count_ = epoll_wait(epoll_, events_.data(), kEventsMax, 0);
-  if (event_count_ <= 0) {
-    event_count_ = 0;
-    return false;
-  }
+void SocketReader::read_ready() {
+  if (is_forked()) return;
+  event_count_ = std::max(epoll_wait(epoll_, events_.data(), kEventsMax, 0), 0);
   front_.begin_turn();
   for (int i = 0; i < event_count_; ++i) {
     const epoll_event& event = events_[static_cast<size_t>(i)];
@@ -105,7 +103,6 @@ bool SocketReader::read_turn() {
   }
   event_count_ = 0;
   front_.end_turn();
-  return true;
 }
 
 void SocketReader::handle(Socket& socket, uint32_t events) {

@@ -51,18 +51,19 @@ class SocketReader {
   void pause(Socket& socket);
   void resume(Socket& socket);
 
-  // Reads what is ready, a bounded number of times.
+  // Reads what is ready: a turn of the Front's.
   void read_ready();
 
  private:
   static constexpr int kEventsMax = 128;
 
-  bool read_turn();
+  bool is_forked() const;
   void handle(Socket& socket, uint32_t events);
   void read(Socket& socket, bool to_the_end);
   void watch(Socket& socket, uint32_t events);
 
   Front& front_;
+  const uint32_t fork_generation_;
   const int epoll_;
   std::array<epoll_event, kEventsMax> events_;
   int event_count_ = 0;  // of the turn under way

@@ -50,7 +50,7 @@ _START_S_MAX: Final = 60.0
 # How long CPython lets one thread run while another waits. A worker thread that holds the
 # interpreter delays the event loop by up to this; at the default of 5 ms a single busy thread costs
 # two thirds of the throughput (seen in a prototype).
-_SWITCH_INTERVAL_S: Final = 1e-4
+_SWITCH_INTERVAL_S: Final = 2e-5
 
 
 def bind(host: str, port: int) -> socket.socket:

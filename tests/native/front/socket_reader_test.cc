@@ -2,6 +2,7 @@
 #include "csrc/front/socket_reader.h"
 
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -213,6 +214,25 @@ TEST(socket_reader_drops_the_events_of_what_was_removed) {
   second.send("GET /v2 HTTP/1.1\r\nHost: h\r\n\r\n");
   reader.read_ready();
   EXPECT_EQ(fixture.front.stats().forwarded, 1u);
+}
+
+// The copies in a forked child end; the parent goes on as if nothing had been.
+TEST(socket_reader_of_a_child_leaves_the_sockets_of_its_parent) {
+  FrontFixture fixture;
+  SocketReader reader(fixture.front);
+  SocketClient client(fixture, reader);
+  const pid_t child = fork();
+  if (child == 0) {
+    client.send(infer_json());
+    reader.read_ready();
+    reader.pause(client.socket);
+    reader.remove(client.socket);
+    _exit(fixture.front.stats().accepted == 0 ? 0 : 1);
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  turn_until(fixture, reader, [&] { return client.answers() == 1; });
 }
 
 }  // namespace
