@@ -1,7 +1,6 @@
 #include "csrc/front/connection.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "csrc/base/check.h"
@@ -361,8 +360,7 @@ bool Connection::take(const HttpHead& head, std::string_view raw) {
 
 void Connection::begin_forward(const HttpHead& head, std::string_view raw) {
   front_.forwarded_.fetch_add(1, std::memory_order_relaxed);
-  // Its limits on the body are the other protocol's to keep.
-  body_.begin(head, std::numeric_limits<int64_t>::max());
+  body_.begin(head, front_.options().decode.body_bytes_max);
   body_bytes_ = 0;
   is_forward_answered_ = false;
   phase_ = has_body(head) ? Phase::kForwardBody : Phase::kForwardWait;

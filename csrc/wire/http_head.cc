@@ -201,9 +201,11 @@ bool HeadParser::read_target() {
                     "a target of at most " + std::to_string(limits_.target_bytes_max) + " bytes");
   }
   if (head_.method_text == "CONNECT") {
-    return is_host(target) && target.back() != ']' && target.find(':') != std::string_view::npos
-               ? true
-               : violation("the target of CONNECT is no host and port", {}, shown(target));
+    if (!is_host(target) || target.back() == ']' || target.find(':') == std::string_view::npos) {
+      return violation("the target of CONNECT is no host and port", {}, shown(target));
+    }
+    problem_ = make_problem(ProblemKind::kNotImplemented, "CONNECT: no tunnels are offered");
+    return false;
   }
   if (target.front() == '/') {
     const size_t query = target.find('?');

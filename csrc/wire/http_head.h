@@ -33,7 +33,7 @@ struct HttpHead {
   std::string_view method_text;
   std::string_view target;  // as it came
   // Of the target, in origin form or absolute form, without the query; "*" of OPTIONS *. Empty for
-  // CONNECT, and for an absolute form without a path.
+  // an absolute form without a path.
   std::string_view path;
   bool has_query = false;
   int minor_version = 1;  // HTTP/1.0 or HTTP/1.1

@@ -86,13 +86,16 @@ class Exchange:
         return int(value) if value.isascii() and value.isdigit() else None
 
     @property
-    def has_large_unread_body(self) -> bool:
-        """Whether to close the connection instead of reading on past a request that is refused."""
+    def has_unwanted_body(self) -> bool:
+        """Whether to close the connection instead of reading on past a request that is refused: its
+        body is large, or the client waits to be told to send it and may never do so (RFC 9110,
+        section 10.1.1)."""
         if self.body_was_read:
             return False
-        length = self.content_length
-        chunked = "transfer-encoding" in self.headers
-        return chunked or (length is not None and length > _INLINE_BYTES_MAX // 4)
+        if "transfer-encoding" in self.headers:
+            return True
+        length = self.content_length or 0
+        return length > _INLINE_BYTES_MAX // 4 or (length > 0 and "expect" in self.headers)
 
     def header_list(self, name: str) -> str | None:
         """The value of a header that may come in several lines, as one list (RFC 9110, section

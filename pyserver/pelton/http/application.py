@@ -101,7 +101,7 @@ class Application:
         return answer
 
     async def _send(self, exchange: Exchange, answer: Answer, receive: Receive, send: Send) -> None:
-        unread = exchange.has_large_unread_body
+        unread = exchange.has_unwanted_body
         headers: list[Header] = [*answer.headers, (b"x-request-id", exchange.request_id.encode())]
         if (
             answer.status != HTTPStatus.NO_CONTENT

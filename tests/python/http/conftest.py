@@ -9,6 +9,7 @@ from pelton.model import Model, load
 from pelton.settings import Settings
 from python import toys
 from python.http.asgi import Asgi
+from python.http.hostile import PATHS, Running, running, until
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +49,21 @@ def client(state) -> Iterator[Asgi]:
     client = Asgi(Application(state))
     yield client
     client.close()
+
+
+@pytest.fixture(scope="module")
+def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("hostile"), has_text=True) as running_server:
+        yield running_server
+
+
+@pytest.fixture
+def server(module_server: Running) -> Iterator[Running]:
+    """Over real sockets; no test leaves anything behind in it."""
+    yield module_server
+    until(module_server.is_idle)
+
+
+@pytest.fixture(params=PATHS, ids=("native", "python"))
+def path(request: pytest.FixtureRequest) -> str:
+    return str(request.param)

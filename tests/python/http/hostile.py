@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import struct
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pelton.app import Server
-from pelton.model import Model
+from pelton.model import Model, load
 from pelton.settings import Settings
 from python import toys
 
@@ -26,14 +27,17 @@ PATHS = (NATIVE, PYTHON)
 
 
 class Running:
-    """`pelton.Server` on a free port; the model `told` does as the test says."""
+    """`pelton.Server` on a free port; the model `told` does as the test says. With `has_text` there
+    is an encoder, `tiny`, too."""
 
-    def __init__(self, folder: Path, **changes: Any) -> None:
+    def __init__(self, folder: Path, *, has_text: bool = False, **changes: Any) -> None:
         settings = Settings(threads=1, cache_dir=str(folder / "cache"), **changes)
         self.backend, told = toys.told_model()
         self.plan_model: Model = toys.load_plan(toys.plus_one(folder), settings)
-        models = {"plus_one": self.plan_model, "told": told}
-        self.server = Server(models, port=0, settings=settings)
+        self._models = {"plus_one": self.plan_model, "told": told}
+        if has_text:
+            self._models["tiny"] = load(toys.tiny_encoder(folder), settings=settings)
+        self.server = Server(self._models, port=0, settings=settings)
         self.state = self.server._state
 
     def connect(self) -> socket.socket:
@@ -62,7 +66,8 @@ class Running:
     def __exit__(self, *_: object) -> None:
         self.backend.release()
         self.server.stop()
-        self.plan_model.close()
+        for model in self._models.values():
+            model.close()
 
 
 @contextmanager
@@ -75,8 +80,12 @@ def head(path: str, *fields: str, method: str = "POST", version: str = "HTTP/1.1
     return "\r\n".join([f"{method} {path} {version}", "Host: x", *fields, "", ""]).encode("latin-1")
 
 
+def width_of(path: str) -> int:
+    return 1 if "/told/" in path else toys.WIDTH
+
+
 def tensor(path: str, value: float = 1.0) -> dict[str, Any]:
-    width = toys.WIDTH if path == NATIVE else 1
+    width = width_of(path)
     return {"name": "x", "shape": [1, width], "datatype": "FP32", "data": [value] * width}
 
 
@@ -96,7 +105,7 @@ def get(path: str, *fields: str) -> bytes:
 
 def binary(path: str, rows: int) -> tuple[bytes, bytes]:
     """The head of the body, and the tensor's bytes, of a request for a raw answer."""
-    width = toys.WIDTH if path == NATIVE else 1
+    width = width_of(path)
     size = 4 * width * rows
     text = json.dumps(
         {
@@ -147,11 +156,28 @@ class Answer:
         return json.loads(self.body)
 
 
-class Reader:
-    """Reads answers off a socket one by one."""
+class _Paused(io.RawIOBase):
+    """A socket that is read 64 KiB at a time, with a pause before each."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._file = sock.makefile("rb")
+    def __init__(self, sock: socket.socket, pause_s: float) -> None:
+        self._sock = sock
+        self._pause_s = pause_s
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        time.sleep(self._pause_s)
+        return self._sock.recv_into(memoryview(buffer)[: 64 << 10])
+
+
+class Reader:
+    """Reads answers off a socket one by one; slowly, with a pause."""
+
+    def __init__(self, sock: socket.socket, pause_s: float = 0.0) -> None:
+        self._file: Any = sock.makefile("rb")
+        if pause_s:
+            self._file = io.BufferedReader(_Paused(sock, pause_s), 64 << 10)
 
     def answer(self) -> Answer:
         """Raises EOFError where no further one comes."""
