@@ -318,7 +318,7 @@ ProblemPtr Front::cut_into_pieces(Job& job) {
     next += rounded(bound.row_count * model.output_row_bytes(output));
   }
   PieceCutter cutter(model, bound);
-  job.piece_count = job.next_piece = 0;
+  job.piece_count = job.next_piece = job.oldest_piece = 0;
   while (!cutter.is_done()) {
     if (job.pieces.size() == job.piece_count) job.pieces.emplace_back();
     cutter.next(job.output_begins, job.pieces[job.piece_count++]);
@@ -391,8 +391,8 @@ void Front::run_or_wake() {
 }
 
 void Front::cancel_pieces(Job& job) {
-  job.next_piece = job.piece_count;
-  for (size_t i = 0; i < job.piece_count; ++i) {
+  const size_t end = std::exchange(job.next_piece, job.piece_count);
+  for (size_t i = job.oldest_piece; i < end; ++i) {
     if (job.pieces[i].is_out) job.model->options().engine->cancel(job.pieces[i].ticket);
   }
 }
@@ -424,8 +424,11 @@ void Front::handle_drained() {
 void Front::piece_done(Job& job, const Completion& completion) {
   --job.engaged;
   --in_flight_;
-  for (size_t i = 0; i < job.next_piece; ++i) {
+  for (size_t i = job.oldest_piece; i < job.next_piece; ++i) {
     if (job.pieces[i].ticket == completion.ticket) job.pieces[i].is_out = false;
+  }
+  while (job.oldest_piece < job.next_piece && !job.pieces[job.oldest_piece].is_out) {
+    ++job.oldest_piece;
   }
   if (completion.started > 0) {
     job.model->gates().ran(job.gate, {.queued = completion.queued,

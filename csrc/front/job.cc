@@ -121,7 +121,7 @@ void Job::clear() {
   is_for_python = false;
   gate = GateRequest();
   is_past_gates = false;
-  piece_count = next_piece = 0;
+  piece_count = next_piece = oldest_piece = 0;
   if (pieces.size() > 4) pieces.resize(1);
   outputs.clear();
   output_begins.clear();

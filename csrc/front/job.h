@@ -98,6 +98,7 @@ struct Job {
   std::vector<Piece> pieces;  // the first piece_count
   size_t piece_count = 0;
   size_t next_piece = 0;
+  size_t oldest_piece = 0;  // none before it is out: few are at a time, of maybe very many
   OutputBuffer outputs;
   std::vector<std::byte*> output_begins;  // one per output of the model; nullptr: not wanted
 

@@ -152,6 +152,7 @@ ProblemPtr find_model(const ModelTable& models, std::string_view name, std::stri
 void prepare(Job& job, const PrepareContext& context, PrepareMemory& memory) {
   job.problem = job.route == RouteKind::kInfer ? prepare_infer(job, context, memory)
                                                : prepare_embeddings(job, context, memory);
+  memory.decode.json.clear();
 }
 
 void encode_answer(Job& job, PrepareMemory& memory) {

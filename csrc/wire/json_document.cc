@@ -355,13 +355,18 @@ class JsonParser {
   std::array<Level, kLevelsMax> levels_;
 };
 
-ProblemPtr JsonDocument::parse(std::string_view text, const DecodeLimits& limits,
-                               Scratch& scratch) {
-  text_ = text;
+void JsonDocument::clear() {
+  text_ = {};
   clear_and_bound(nodes_, kNodesKeptMax);
   clear_and_bound(decoded_, kNodesKeptMax);
   clear_and_bound(keys_, kNodesKeptMax);
   has_infinity_ = false;
+}
+
+ProblemPtr JsonDocument::parse(std::string_view text, const DecodeLimits& limits,
+                               Scratch& scratch) {
+  clear();
+  text_ = text;
   if (text.size() > kTextBytesMax) {
     ProblemPtr problem = make_problem(ProblemKind::kPayloadTooLarge,
                                       "the JSON has " + std::to_string(text.size()) +
@@ -371,6 +376,7 @@ ProblemPtr JsonDocument::parse(std::string_view text, const DecodeLimits& limits
     return problem;
   }
   if (!text.empty() && JsonParser(*this, limits, scratch).parse()) return nullptr;
+  clear();
   ProblemPtr problem = refuse_json(text, limits);
   // The two readers agree; a difference must still not become a document half read.
   if (!problem) problem = make_problem(ProblemKind::kInvalidInput, "the body is not JSON");

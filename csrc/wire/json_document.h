@@ -75,14 +75,16 @@ class JsonValue {
   uint32_t node_;
 };
 
-// Not thread-safe. Meant to be used again: parse() keeps memory up to a bound.
+// Not thread-safe. Meant to be used again: clear() keeps memory up to a bound.
 class JsonDocument {
  public:
   // kInvalidInput with the byte offset where the text stops being JSON; kPayloadTooLarge where it
   // holds more values than the limits allow, or has 2 GiB. `text` and `scratch` (decoded strings)
   // must outlive what is read from the document.
   ProblemPtr parse(std::string_view text, const DecodeLimits& limits, Scratch& scratch);
-  // REQUIRES: parse() succeeded.
+  // Lets go of what was parsed: a large document's nodes would else be kept until the next one.
+  void clear();
+  // REQUIRES: parse() succeeded, and no clear() since.
   JsonValue root() const { return JsonValue(this, 0); }
   // Whether some number is written as an infinite literal. Where none is, an infinite value can
   // only come from a number too large for float64; where one is, there is no such number, but for

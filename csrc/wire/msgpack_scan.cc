@@ -3,6 +3,7 @@
 // msgpack declares lengths before content, so a few bytes can claim anything: 0.2 MB of nested
 // arrays made a widely used decoder reserve 800 MB. Here every length is first held against the
 // bytes that are left.
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <numeric>
@@ -58,7 +59,6 @@ class Scan {
     size_t size;
   };
 
-  void step_over_leaves(size_t& position, int64_t& nodes, int64_t& strings);
   ProblemPtr leaves(size_t& position);
   ProblemPtr value(size_t& position);
   ProblemPtr open_container(const MsgToken& token, size_t& position);
@@ -105,12 +105,14 @@ ProblemPtr Scan::run() {
   return bad_utf8_ == SIZE_MAX ? nullptr : bad_utf8(bad_utf8_);
 }
 
-// Steps over the scalars and short strings that come next in an array, or at the root.
+// Steps over the scalars and short strings that come next in an array, or at the root; of more than
+// there may be, over the first too many.
 ProblemPtr Scan::leaves(size_t& position) {
   uint32_t& left = open_[static_cast<size_t>(depth_ - 1)].left;
   const uint32_t before = left;
+  const int64_t enough = std::max<int64_t>(left - (limits_.nodes_max - nodes_) - 1, 0);
   int64_t strings = 0;
-  while (left > 0 && position < body_.size()) {
+  while (left > enough && position < body_.size()) {
     const auto tag = static_cast<uint8_t>(body_[position]);
     size_t size = kMsgScalarSizes[tag];
     if (size == 0) {

@@ -161,10 +161,12 @@ class _Scan:
             raise _bad(f"{len(self._body) - position} bytes follow the value", position)
 
     def _leaves(self, position: int) -> int:
-        """Step over the scalars and short strings that come next in an array, or at the root."""
+        """Step over the scalars and short strings that come next in an array, or at the root; of
+        more than there may be, over the first too many."""
         body, end, left = self._body, len(self._body), self._left[-1]
         before, strings = left, 0
-        while left and position < end:
+        enough = max(left - (self._limits.nodes_max - self._nodes) - 1, 0)
+        while left > enough and position < end:
             tag = body[position]
             size = _SCALAR_BYTES[tag]
             if not size:

@@ -164,6 +164,13 @@ def test_bounds_how_many_values_are_built(value: Any, limits: DecodeLimits) -> N
         parse(msgpack.packb(value), limits)
 
 
+def test_what_is_too_many_is_not_walked_to_its_end() -> None:
+    body = b"\xdd" + struct.pack(">I", 1 << 20) + b"\xc0" * (1 << 20)
+    with pytest.raises(PayloadTooLarge) as caught:
+        parse(body, DecodeLimits(nodes_max=20))
+    assert caught.value.offset == 5 + 20  # the array itself is one of them
+
+
 QUARTER_MEGABYTE = 1 << 18
 
 

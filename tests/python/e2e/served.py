@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -71,16 +72,26 @@ class Served:
     def cpu_ns(self) -> int:
         """What all its threads have run until now."""
         total = 0
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+        for task in self._proc("task").iterdir():
             total += int((task / "schedstat").read_text().split()[0])
         return total
 
     def resident_bytes(self) -> int:
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        pages = int(self._proc("statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def peak_bytes(self) -> int:
+        """The most resident since `forget_peak`."""
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", self._proc("status").read_text())[0]) << 10
+
+    def forget_peak(self) -> None:
+        self._proc("clear_refs").write_text("5")
+
+    def _proc(self, name: str) -> Path:
+        return Path(f"/proc/{self.process.pid}/{name}")
+
     def descriptor_count(self) -> int:
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return len(os.listdir(self._proc("fd")))
 
     def metric(self, line: str) -> float:
         """The value of one line of the metrics, by its name and labels."""
