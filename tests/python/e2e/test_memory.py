@@ -25,7 +25,8 @@ ROWS = (BODY_BYTES - 4096) // (4 * toys.WIDTH)
 # A query is not the native path's: the same model is asked through the application.
 PATHS = pytest.mark.parametrize("path", [NATIVE, f"{NATIVE}?a=b"], ids=["native", "python"])
 FRAMINGS = pytest.mark.parametrize(
-    "chunk_bytes", [0, 65536, 1100], ids=["length", "chunks", "tiny"]
+    "chunk_bytes",
+    [0, pytest.param(65536, id="chunks"), pytest.param(1100, id="tiny", marks=pytest.mark.slow)],
 )
 # What is there beside the request: thread stacks, caches of the allocator, socket reads.
 SLACK_BYTES = 24 * MIB
@@ -95,8 +96,16 @@ def test_a_refused_body_is_held_once(chunk_bytes: int, path: str, served: Served
     assert peak <= len(body) + SLACK_BYTES
 
 
-@PATHS
-@FRAMINGS
+@pytest.mark.parametrize(
+    ("path", "chunk_bytes"),
+    [
+        pytest.param(
+            path, size, marks=() if size == (65536 if path == NATIVE else 0) else pytest.mark.slow
+        )
+        for path in (NATIVE, f"{NATIVE}?a=b")
+        for size in (0, 65536, 1100)
+    ],
+)
 def test_an_answered_body_costs_its_tensors_and_its_answer(
     chunk_bytes: int, path: str, served: Served
 ) -> None:
@@ -141,13 +150,18 @@ def large(kind: str) -> bytes:
     "kind",
     [
         "numbers",
-        "a wrong number at the end",
-        "arrays",
-        "spaces",
-        "a text",
-        "escapes",
-        "nils",
-        "reals",
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in (
+                "a wrong number at the end",
+                "arrays",
+                "spaces",
+                "a text",
+                "escapes",
+                "nils",
+                "reals",
+            )
+        ),
     ],
 )
 def test_whatever_a_large_body_is_made_of(kind: str, path: str, served: Served) -> None:

@@ -330,7 +330,9 @@ TEXTS = {
     "spaces": lambda rng: " " * TEN_MB,
     "escapes": lambda rng: "\n" * TEN_MB,
     "signs": lambda rng: "!" * TEN_MB,
-    "any script": lambda rng: "".join(map(chr, rng.choices(range(0x20, 0xD800), k=TEN_MB // 3))),
+    "any script": lambda rng: (
+        "".join(map(chr, rng.choices(range(0x800, 0xD800), k=TEN_MB // 300))) * 100
+    ),
     "marks on one letter": lambda rng: "a" + "\u0301" * (TEN_MB // 2),
 }
 
