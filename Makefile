@@ -30,7 +30,7 @@ CXX_SOURCES = $(shell git ls-files 'kernels/*.h' 'kernels/*.cc' 'kernels/*.inl' 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long native fuzz pytest bench bench-peers load soak lint format relacy clean
+.PHONY: help serve test test-long native fuzz pytest bench bench-peers load soak lint format relacy slowhttptest clean
 
 help:
 	@echo "make serve        serve all-MiniLM-L6-v2 on http://$(HOST):$(PORT)"
@@ -55,7 +55,7 @@ test: $(VENV)/.package $(VENV)/.dev $(VENV)/.bench relacy
 	@$(MAKE) --no-print-directory native PRESET=release
 	@$(MAKE) --no-print-directory pytest PYTEST_ARGS='-m "not slow and not gpu" $(PYTEST_ARGS)'
 
-test-long: $(VENV)/.package $(VENV)/.dev $(VENV)/.bench relacy
+test-long: $(VENV)/.package $(VENV)/.dev $(VENV)/.bench relacy slowhttptest
 	@for preset in release asan tsan; do \
 	  $(MAKE) --no-print-directory native PRESET=$$preset || exit 1; done
 	@$(MAKE) --no-print-directory pytest
@@ -100,7 +100,11 @@ clean:
 
 # The model checker for the ring. Tests that need it are skipped, with a line, where it is missing.
 relacy:
-	@sh tests/native/install_relacy.sh
+	@sh tests/install_debian.sh relacy-dev include/relacy/relacy.hpp "the model checks will not run"
+
+# Slow clients of the test of that name, which is among the slow ones and fails without it.
+slowhttptest:
+	@sh tests/install_debian.sh slowhttptest bin/slowhttptest "its test will fail"
 
 # The environment, in layers: a stamp file each, so that nothing is installed twice.
 $(VENV)/.venv:
