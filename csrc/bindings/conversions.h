@@ -32,15 +32,25 @@ T value_or_raise(Result<T> result) {
 // (name, OIP datatype, dims) of one tensor of a plan.
 py::tuple describe_tensor(const PlanTensor& tensor);
 
-// One request's arrays, and the views into them that the engine reads. Owns references to the
-// arrays and to `token`; must be destroyed with the GIL held.
-struct ArrayRequest {
-  std::vector<py::object> arrays;
+// What every request of Python brings to the engine: its view, and references that live as long as
+// it is under way. Must be destroyed with the GIL held.
+struct PythonRequest {
   py::object token;
   py::object queue;  // the Python CompletionQueue that will deliver it, kept alive until then
+  RequestView view;
+
+  PythonRequest() = default;
+  virtual ~PythonRequest() = default;
+  PythonRequest(const PythonRequest&) = delete;
+  PythonRequest& operator=(const PythonRequest&) = delete;
+};
+
+// One request's arrays for a plan, and the views into them that the engine reads. Owns references
+// to the arrays.
+struct ArrayRequest final : PythonRequest {
+  std::vector<py::object> arrays;
   std::vector<const std::byte*> inputs;
   std::vector<std::byte*> outputs;
-  RequestView view;
 
   // Raises NativeError (kInvalidArgument) naming the tensor when a dtype, size or layout is not the
   // plan's.

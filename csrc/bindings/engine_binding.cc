@@ -4,8 +4,10 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
+#include "csrc/bindings/callback_runner.h"
 #include "csrc/exec/kernel_choice.h"
 #include "csrc/serve/completion.h"
 #include "csrc/serve/engine.h"
@@ -22,7 +24,7 @@ constexpr uint64_t kSecondsBoundsNs[] = {
     1'000'000'000, 2'500'000'000, 5'000'000'000, 10'000'000'000};
 constexpr int kCountBounds = 15;  // 1, 2, 4, ... 16384
 
-// CompletionQueue for Python: what it drains are ArrayRequests.
+// CompletionQueue for Python: what it drains are PythonRequests.
 class PythonCompletionQueue {
  public:
   explicit PythonCompletionQueue(size_t capacity) : queue_(capacity) {
@@ -38,7 +40,7 @@ class PythonCompletionQueue {
     queue_.drain(completions_);
     py::list list;
     for (const Completion& completion : completions_) {
-      const std::unique_ptr<ArrayRequest> request(static_cast<ArrayRequest*>(completion.user));
+      const std::unique_ptr<PythonRequest> request(static_cast<PythonRequest*>(completion.user));
       list.append(py::make_tuple(request->token, static_cast<int>(completion.status.code()),
                                  std::string(completion.status.message())));
     }
@@ -89,7 +91,7 @@ struct RequestOptions {
   int64_t deadline_ns;
 };
 
-// Engine for Python. The GIL guards runners_.
+// Engine for Python. The GIL guards runners_ and callbacks_.
 class PythonEngine {
  public:
   PythonEngine(int threads, int64_t queue_requests_max)
@@ -100,9 +102,7 @@ class PythonEngine {
   int threads() const { return engine_.thread_count(); }
 
   ModelId load(std::shared_ptr<const Plan> plan, int threads, const ModelLimits& limits) {
-    if (threads < 1)
-      raise_status(
-          invalid_argument("threads: expected at least 1, got " + std::to_string(threads)));
+    check_threads(threads);
     PlanRunner::Options options;
     options.team = &engine_.team();
     options.threads_max = threads;
@@ -113,46 +113,48 @@ class PythonEngine {
     return model;
   }
 
+  ModelId load_callback(py::object callable, int threads, const ModelLimits& limits) {
+    check_threads(threads);
+    auto runner = std::make_shared<CallbackRunner>(std::move(callable), threads);
+    const ModelId model = value_or_raise(engine_.add_model(std::move(runner), limits));
+    callbacks_.insert(model);
+    return model;
+  }
+
   void unload(ModelId model) {
+    if (CallbackRunner::is_inside()) {
+      raise_status(internal_error("a model was unloaded by a callable that the engine runs"));
+    }
     const Status status = [&] {
       py::gil_scoped_release release;
       return engine_.remove_model(model);
     }();
     runners_.erase(model);
+    callbacks_.erase(model);
     raise_unless_ok(status);
   }
 
   Ticket submit(ModelId model, const py::sequence& inputs, const py::sequence& outputs,
                 int64_t rows, const py::object& lengths, const RequestOptions& options,
                 const py::object& completions, const py::object& token) {
-    auto request = checked_request(model, inputs, outputs, rows, lengths);
-    request->token = token;
-    request->queue = completions;
-    Submission submission = make_submission(model, *request, options);
-    submission.sink = completions.cast<PythonCompletionQueue&>().sink();
-    const SubmitResult result = engine_.submit(submission);
-    if (!result.ok()) raise_status(result.status());
-    request.release();  // drain() takes it back
-    return result.value();
+    return submit(model, checked_request(model, inputs, outputs, rows, lengths), options,
+                  completions, token);
+  }
+
+  Ticket submit_payload(ModelId model, py::object payload, int64_t rows,
+                        const RequestOptions& options, const py::object& completions,
+                        const py::object& token) {
+    return submit(model, callback_request(model, std::move(payload), rows), options, completions,
+                  token);
   }
 
   void run(ModelId model, const py::sequence& inputs, const py::sequence& outputs, int64_t rows,
            const py::object& lengths, const RequestOptions& options) {
-    const auto request = checked_request(model, inputs, outputs, rows, lengths);
-    BlockingWaiter waiter;
-    Submission submission = make_submission(model, *request, options);
-    submission.sink = &waiter;
-    const SubmitResult result = engine_.submit(submission);
-    if (!result.ok()) raise_status(result.status());
-    bool interrupted = false;
-    while (!wait_without_gil(waiter)) {
-      if (interrupted || PyErr_CheckSignals() == 0) continue;
-      interrupted = true;
-      engine_.cancel(result.value());
-    }
-    const Completion completion = waiter.take();
-    if (interrupted) throw py::error_already_set();
-    raise_unless_ok(completion.status);
+    run(model, *checked_request(model, inputs, outputs, rows, lengths), options);
+  }
+
+  void run_payload(ModelId model, py::object payload, int64_t rows, const RequestOptions& options) {
+    run(model, *callback_request(model, std::move(payload), rows), options);
   }
 
   bool cancel(Ticket ticket) { return engine_.cancel(ticket); }
@@ -185,6 +187,12 @@ class PythonEngine {
       batch_sizes.append(py::make_tuple(size.row_count, size.batches, size.execute_ns));
     }
     result["batch_sizes"] = batch_sizes;
+    if (callbacks_.contains(model)) {  // its memory is the callable's
+      for (const char* name : {"arena_bytes", "arena_bytes_peak", "weight_bytes"}) {
+        result[name] = 0;
+      }
+      return result;
+    }
     const MemoryStats memory = runner_of(model).memory();
     result["arena_bytes"] = memory.bytes_in_use;
     result["arena_bytes_peak"] = memory.bytes_peak;
@@ -205,6 +213,52 @@ class PythonEngine {
   }
 
  private:
+  Ticket submit(ModelId model, std::unique_ptr<PythonRequest> request,
+                const RequestOptions& options, const py::object& completions,
+                const py::object& token) {
+    request->token = token;
+    request->queue = completions;
+    Submission submission = make_submission(model, *request, options);
+    submission.sink = completions.cast<PythonCompletionQueue&>().sink();
+    const SubmitResult result = engine_.submit(submission);
+    if (!result.ok()) raise_status(result.status());
+    request.release();  // drain() takes it back
+    return result.value();
+  }
+
+  void run(ModelId model, const PythonRequest& request, const RequestOptions& options) {
+    if (CallbackRunner::is_inside()) {
+      raise_status(internal_error("a callable that the engine runs waits for the engine"));
+    }
+    BlockingWaiter waiter;
+    Submission submission = make_submission(model, request, options);
+    submission.sink = &waiter;
+    const SubmitResult result = engine_.submit(submission);
+    if (!result.ok()) raise_status(result.status());
+    bool interrupted = false;
+    while (!wait_without_gil(waiter)) {
+      if (interrupted || PyErr_CheckSignals() == 0) continue;
+      interrupted = true;
+      engine_.cancel(result.value());
+    }
+    const Completion completion = waiter.take();
+    if (interrupted) throw py::error_already_set();
+    raise_unless_ok(completion.status);
+  }
+
+  static void check_threads(int threads) {
+    if (threads >= 1) return;
+    raise_status(invalid_argument("threads: expected at least 1, got " + std::to_string(threads)));
+  }
+
+  std::unique_ptr<CallbackRequest> callback_request(ModelId model, py::object payload,
+                                                    int64_t rows) const {
+    if (!callbacks_.contains(model)) {
+      raise_status(Status(StatusCode::kNotFound, "no callback model " + std::to_string(model)));
+    }
+    return std::make_unique<CallbackRequest>(std::move(payload), rows);
+  }
+
   static Engine::Options checked_options(int threads, int64_t queue_requests_max) {
     if (threads < 1 || threads > 1024) {
       raise_status(invalid_argument("threads: expected 1 to 1024, got " + std::to_string(threads)));
@@ -236,14 +290,14 @@ class PythonEngine {
     return request;
   }
 
-  static Submission make_submission(ModelId model, const ArrayRequest& request,
+  static Submission make_submission(ModelId model, const PythonRequest& request,
                                     const RequestOptions& options) {
     Submission submission;
     submission.model = model;
     submission.priority = options.priority;
     submission.deadline = options.deadline_ns;
     submission.request = request.view;
-    submission.user = const_cast<ArrayRequest*>(&request);
+    submission.user = const_cast<PythonRequest*>(&request);
     return submission;
   }
 
@@ -255,7 +309,40 @@ class PythonEngine {
   const kernels::KernelSet kernels_;
   Engine engine_;
   std::unordered_map<ModelId, std::shared_ptr<PlanRunner>> runners_;
+  std::unordered_set<ModelId> callbacks_;
 };
+
+// The methods for models that Python runs.
+void bind_callbacks(py::class_<PythonEngine>& engine) {
+  engine
+      .def(
+          "load_callback",
+          [](PythonEngine& self, py::object callable, int threads, int64_t batch_rows_max,
+             int64_t batch_wait_us_max, int64_t queue_rows_max) {
+            return self.load_callback(
+                std::move(callable), threads,
+                {batch_rows_max, batch_rows_max, batch_wait_us_max, queue_rows_max});
+          },
+          py::arg("function"), py::kw_only(), py::arg("threads"), py::arg("batch_rows_max"),
+          py::arg("batch_wait_us_max"), py::arg("queue_rows_max"))
+      .def(
+          "submit_payload",
+          [](PythonEngine& self, ModelId model, py::object payload, int64_t rows, int priority,
+             int64_t deadline_ns, const py::object& completions, const py::object& token) {
+            return self.submit_payload(model, std::move(payload), rows, {priority, deadline_ns},
+                                       completions, token);
+          },
+          py::arg("model"), py::arg("payload"), py::arg("rows"), py::arg("priority"),
+          py::arg("deadline_ns"), py::arg("completions"), py::arg("token"))
+      .def(
+          "run_payload",
+          [](PythonEngine& self, ModelId model, py::object payload, int64_t rows, int priority,
+             int64_t deadline_ns) {
+            self.run_payload(model, std::move(payload), rows, {priority, deadline_ns});
+          },
+          py::arg("model"), py::arg("payload"), py::arg("rows"), py::arg("priority"),
+          py::arg("deadline_ns"));
+}
 
 }  // namespace
 
@@ -272,8 +359,13 @@ void bind_engine(py::module_& module) {
       .def("drain", &PythonCompletionQueue::drain)
       .def("close", &PythonCompletionQueue::close);
 
-  py::class_<PythonEngine>(module, "Engine", "Models, their queue, and the threads they run on.")
-      .def(py::init<int, int64_t>(), py::arg("threads"), py::arg("queue_requests_max") = 4096)
+  module.def("inside_callable", &CallbackRunner::is_inside,
+             "Whether this thread runs a callable for an engine: it must not wait for one then.");
+
+  py::class_<PythonEngine> engine(module, "Engine",
+                                  "Models, their queue, and the threads they run on.");
+  bind_callbacks(engine);
+  engine.def(py::init<int, int64_t>(), py::arg("threads"), py::arg("queue_requests_max") = 4096)
       .def_property_readonly("threads", &PythonEngine::threads)
       .def(
           "load",
@@ -308,7 +400,12 @@ void bind_engine(py::module_& module) {
       .def("cancel", &PythonEngine::cancel, py::arg("ticket"))
       .def("stats", &PythonEngine::stats, py::arg("model"))
       .def("drain", &PythonEngine::drain, py::arg("timeout_s"))
-      .def("close", &PythonEngine::close);
+      .def("close", [](PythonEngine& self) {
+        if (CallbackRunner::is_inside()) {
+          raise_status(internal_error("an engine was closed by a callable that it may run"));
+        }
+        self.close();
+      });
 }
 
 }  // namespace pelton

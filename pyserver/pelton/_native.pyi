@@ -103,6 +103,9 @@ class CompletionQueue:
     def close(self) -> None:
         """Refuses further requests, waits until those accepted are over, drops what they hold."""
 
+def inside_callable() -> bool:
+    """Whether this thread runs a callable for an engine: it must not wait for one then."""
+
 class Engine:
     """Models, their queue, and the threads they run on.
 
@@ -127,8 +130,38 @@ class Engine:
     ) -> int:
         """The model's id."""
 
+    def load_callback(
+        self,
+        function: Callable[[list[Any]], object],
+        *,
+        threads: int,
+        batch_rows_max: int,
+        batch_wait_us_max: int,
+        queue_rows_max: int,
+    ) -> int:
+        """The id of a model that `function` runs: called once per batch, on a thread of the engine,
+        with the payloads of its requests. What it raises fails the batch, with the status code that
+        the exception's `status_code` names, else as an internal error."""
+
     def unload(self, model: int) -> None:
-        """Drains it first."""
+        """Drains it first. Raises inside a callable."""
+
+    def submit_payload(
+        self,
+        model: int,
+        payload: object,
+        rows: int,
+        priority: int,
+        deadline_ns: int,
+        completions: CompletionQueue,
+        token: object,
+    ) -> int:
+        """`submit` for a model of `load_callback`."""
+
+    def run_payload(
+        self, model: int, payload: object, rows: int, priority: int, deadline_ns: int
+    ) -> None:
+        """`run` for a model of `load_callback`. Raises inside a callable."""
 
     def submit(
         self,

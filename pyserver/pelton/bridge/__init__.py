@@ -9,8 +9,10 @@ from __future__ import annotations
 from pelton.bridge.engine import (
     NO_DEADLINE,
     Engine,
+    LoadedCallback,
     LoadedModel,
     LoadOptions,
+    Payload,
     Submission,
     shared_engine,
 )
@@ -26,7 +28,9 @@ __all__ = [
     "Front",
     "FrontLimits",
     "LoadOptions",
+    "LoadedCallback",
     "LoadedModel",
+    "Payload",
     "Plan",
     "PlanTensor",
     "ServedContract",

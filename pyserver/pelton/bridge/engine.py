@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -29,7 +29,16 @@ from pelton.bridge.plan import Plan
 from pelton.errors import DeadlineExceeded, Unavailable
 from pelton.metrics import EngineSnapshot
 
-__all__ = ["NO_DEADLINE", "Engine", "LoadOptions", "LoadedModel", "Submission", "shared_engine"]
+__all__ = [
+    "NO_DEADLINE",
+    "Engine",
+    "LoadOptions",
+    "LoadedCallback",
+    "LoadedModel",
+    "Payload",
+    "Submission",
+    "shared_engine",
+]
 
 _LOG: Final = logging.getLogger("pelton.engine")
 #: `deadline_ns` of a request that may wait for ever.
@@ -65,13 +74,22 @@ class Submission(NamedTuple):
     deadline_ns: int
 
 
-class LoadedModel:
-    """A plan loaded into the engine. `close` (or `Engine.close`) ends it."""
+class Payload(NamedTuple):
+    """One request to a callable in the engine: an object that the callable gets, and the rows that
+    it counts for in batches and queues, at least 1."""
 
-    def __init__(self, engine: Engine, model: int, plan: Plan) -> None:
+    value: object
+    rows: int
+    priority: int
+    deadline_ns: int
+
+
+class _Loaded:
+    """A model in the engine. `close` (or `Engine.close`) ends it."""
+
+    def __init__(self, engine: Engine, model: int) -> None:
         self._engine = engine
         self._model = model
-        self.plan = plan
         # Also for a model that is dropped without close(); nothing can be in flight then.
         self._unload = weakref.finalize(self, engine.unload, model)
         self._unload.atexit = False
@@ -86,43 +104,20 @@ class LoadedModel:
         """The native engine that it is loaded into. Raises `Unavailable` when it is closed."""
         return self._native()
 
-    def run(self, submission: Submission) -> None:
-        """Blocks until the outputs are written, the GIL released."""
-        native = self._native()
-        request = submission
-        with native_errors():
-            native.run(
-                self._model,
-                request.inputs,
-                request.outputs,
-                request.rows,
-                request.lengths,
-                request.priority,
-                request.deadline_ns,
-            )
-
-    async def infer(self, submission: Submission) -> None:
-        """Returns when the outputs are written. Cancelling the awaiting task cancels the request,
-        wherever it is; one still queued at its deadline ends then, not when a batch is formed."""
-        native = self._native()
+    async def _completed(
+        self,
+        native: _native.Engine,
+        submit: Callable[[LoopCompletions, asyncio.Future[None]], int],
+        deadline_ns: int,
+    ) -> None:
+        """Submits, and returns when the request is over."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        request = submission
         with native_errors():
-            ticket = native.submit(
-                self._model,
-                request.inputs,
-                request.outputs,
-                request.rows,
-                request.lengths,
-                request.priority,
-                request.deadline_ns,
-                self._engine.completions(loop).queue,
-                future,
-            )
+            ticket = submit(self._engine.completions(loop), future)
         timer = None
-        if request.deadline_ns != NO_DEADLINE:
-            wait_s = (request.deadline_ns - time.monotonic_ns()) / 1e9
+        if deadline_ns != NO_DEADLINE:
+            wait_s = (deadline_ns - time.monotonic_ns()) / 1e9
             timer = loop.call_later(max(wait_s, 0.0), self._expire, native, ticket, future)
         try:
             await future
@@ -158,6 +153,75 @@ class LoadedModel:
         return self._engine.native()
 
 
+class LoadedModel(_Loaded):
+    """A plan loaded into the engine."""
+
+    def __init__(self, engine: Engine, model: int, plan: Plan) -> None:
+        super().__init__(engine, model)
+        self.plan = plan
+
+    def run(self, submission: Submission) -> None:
+        """Blocks until the outputs are written, the GIL released."""
+        native = self._native()
+        request = submission
+        with native_errors():
+            native.run(
+                self._model,
+                request.inputs,
+                request.outputs,
+                request.rows,
+                request.lengths,
+                request.priority,
+                request.deadline_ns,
+            )
+
+    async def infer(self, submission: Submission) -> None:
+        """Returns when the outputs are written. Cancelling the awaiting task cancels the request,
+        wherever it is; one still queued at its deadline ends then, not when a batch is formed."""
+        native = self._native()
+        request = submission
+
+        def submit(completions: LoopCompletions, future: asyncio.Future[None]) -> int:
+            return native.submit(
+                self._model,
+                request.inputs,
+                request.outputs,
+                request.rows,
+                request.lengths,
+                request.priority,
+                request.deadline_ns,
+                completions.queue,
+                future,
+            )
+
+        await self._completed(native, submit, request.deadline_ns)
+
+
+class LoadedCallback(_Loaded):
+    """A callable in the engine: it gets the list of the payloads of each batch, on a thread of the
+    engine, and puts its answers into them. What it raises fails the batch.
+
+    The engine keeps the callable until `close`: it must not refer to this object. Within it no
+    call may wait for the engine; those that would raise `Internal`.
+    """
+
+    def run(self, payload: Payload) -> None:
+        """Blocks until the payload has been through the callable, the GIL released."""
+        native = self._native()
+        with native_errors():
+            native.run_payload(self._model, *payload)
+
+    async def infer(self, payload: Payload) -> None:
+        """`run` for asyncio; cancelling and deadlines as of `LoadedModel.infer`. A callable that
+        runs at that moment goes on, with nobody waiting for what it finds."""
+        native = self._native()
+
+        def submit(completions: LoopCompletions, future: asyncio.Future[None]) -> int:
+            return native.submit_payload(self._model, *payload, completions.queue, future)
+
+        await self._completed(native, submit, payload.deadline_ns)
+
+
 class Engine:
     """The native engine with its team of `threads` threads. See `shared_engine`."""
 
@@ -173,6 +237,7 @@ class Engine:
             weakref.WeakKeyDictionary()
         )
         self._latest = threading.local()
+        _engines.add(self)
 
     @property
     def model_count(self) -> int:
@@ -203,8 +268,32 @@ class Engine:
             self._models.add(model)
         return LoadedModel(self, model, plan)
 
+    def load_callback(
+        self, function: Callable[[list[Any]], object], options: LoadOptions
+    ) -> LoadedCallback:
+        """Load a model that `function` runs (see `LoadedCallback`). `threads` is how many it
+        computes on: of the team so many are left to it. `batch_tokens_max` is not used."""
+        with native_errors():
+            model = self.native().load_callback(
+                function,
+                threads=min(options.threads, self.threads),
+                batch_rows_max=options.batch_rows_max,
+                batch_wait_us_max=options.batch_wait_us_max,
+                queue_rows_max=options.queue_rows_max,
+            )
+        with self._lock:
+            self._models.add(model)
+        return LoadedCallback(self, model)
+
     def unload(self, model: int) -> None:
-        """Finish what is queued for a model, then forget it; nothing to do in a closed engine."""
+        """Finish what is queued for a model, then forget it; nothing to do in a closed engine.
+
+        Inside a callable (the collector may drop any model on any thread) another thread does it:
+        this one would wait for itself.
+        """
+        if _native.inside_callable():
+            threading.Thread(target=self.unload, args=(model,), name="pelton-unload").start()
+            return
         native = self._native
         if native is not None:
             with native_errors():
@@ -245,6 +334,8 @@ class Engine:
 
 
 _shared: Engine | None = None
+# A callable on a thread of an engine that is still open would enter an interpreter that has ended.
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 _shared_lock = threading.Lock()
 # Engines of the parent process: kept, so that their destructors never run in the child.
 _abandoned: list[_native.Engine | None] = []
@@ -278,8 +369,8 @@ def shared_engine(*, threads: int, queue_requests_max: int) -> Engine:
 
 
 def _close_at_exit() -> None:
-    if _shared is not None:
-        _shared.close()
+    for engine in list(_engines):
+        engine.close()
 
 
 def _after_fork_in_child() -> None:
