@@ -19,6 +19,9 @@ namespace {
 constexpr size_t kBufferBytes = size_t{256} << 10;
 // Of one socket before the others have their turn.
 constexpr int kReadsMax = 4;
+// Turns go on for so long while there is something to read: each return to a Python loop costs two
+// waits for the interpreter's lock where another thread wants it too.
+constexpr Nanos kTurnsMax = 500'000;
 constexpr uint32_t kReading = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 }  // namespace
@@ -90,7 +93,15 @@ bool SocketReader::is_forked() const { return pelton::fork_generation() != fork_
 
 void SocketReader::read_ready() {
   if (is_forked()) return;
+  const Nanos end = front_.now() + kTurnsMax;
+  while (read_turn() && front_.now() < end) {
+  }
+}
+
+// False: nothing was ready.
+bool SocketReader::read_turn() {
   event_count_ = std::max(epoll_wait(epoll_, events_.data(), kEventsMax, 0), 0);
+  if (event_count_ == 0) return false;
   front_.begin_turn();
   for (int i = 0; i < event_count_; ++i) {
     const epoll_event& event = events_[static_cast<size_t>(i)];
@@ -103,6 +114,7 @@ void SocketReader::read_ready() {
   }
   event_count_ = 0;
   front_.end_turn();
+  return true;
 }
 
 void SocketReader::handle(Socket& socket, uint32_t events) {

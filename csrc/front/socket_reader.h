@@ -51,12 +51,13 @@ class SocketReader {
   void pause(Socket& socket);
   void resume(Socket& socket);
 
-  // Reads what is ready: a turn of the Front's.
+  // Reads what is ready, in turns of the Front's, for a bounded time.
   void read_ready();
 
  private:
   static constexpr int kEventsMax = 128;
 
+  bool read_turn();
   bool is_forked() const;
   void handle(Socket& socket, uint32_t events);
   void read(Socket& socket, bool to_the_end);
