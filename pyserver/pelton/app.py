@@ -12,14 +12,17 @@ import contextlib
 import gc
 import importlib
 import logging
+import os
+import select
 import signal
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import uvicorn
 
@@ -134,6 +137,8 @@ class Serving(uvicorn.Server):
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
         self._lag_s = settings.drain_lag_s
+        self._loop: Any = None  # while it has sockets
+        self._has_signals = False
 
     def request_stop(self, lag_s: float | None = None) -> None:
         """Drain; the second call stops at once. On the loop's thread."""
@@ -143,6 +148,45 @@ class Serving(uvicorn.Server):
         self.state.drain()
         self._lag_s = self.state.settings.drain_lag_s if lag_s is None else lag_s
         self._stop.set()
+
+    def handle_signals(self) -> None:
+        """SIGTERM and SIGINT are requests to stop. On the main thread, whose loop is running."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.request_stop)
+        loop.add_signal_handler(signal.SIGINT, self.request_stop, 0.0)
+        self._has_signals = True
+
+    def disown(self) -> None:
+        """In a forked child: make its copies of the descriptors something else.
+
+        They are the parent's sockets and its loop's epoll instance. An object that is collected
+        here, or a loop that goes on or is closed here, would end the parent's watch of a socket or
+        answer its client, and what the parent closes would stay open as long as the child lives. A
+        signal to the child would be one to the parent, whose loop reads them from a socket too.
+        """
+        loop, self._loop = self._loop, None
+        if self._has_signals:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if loop is None or loop.is_closed():
+            return
+        with select.epoll() as epoll:
+            os.dup2(epoll.fileno(), loop._get_backend_id(), inheritable=False)
+        nowhere, other_end = socket.socketpair()
+        other_end.close()
+        with nowhere:
+            for descriptor in self._descriptors():
+                os.dup2(nowhere.fileno(), descriptor, inheritable=False)
+
+    def _descriptors(self) -> Iterator[int]:
+        for server in self.servers:
+            for sock in server.sockets:
+                yield sock.fileno()
+        for connection in list(self.server_state.connections):
+            sock = connection.transport.get_extra_info("socket")
+            if sock is not None and sock.fileno() >= 0:
+                yield sock.fileno()
 
     async def connect(self, sock: socket.socket) -> None:
         """Serve a connection that was accepted elsewhere."""
@@ -168,7 +212,9 @@ class Serving(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._front = self.state.open_front(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        _serving.add(self)
+        self._front = self.state.open_front(self._loop)
         await self.on_tick(0)
         await super().startup(sockets)
 
@@ -226,6 +272,19 @@ class Serving(uvicorn.Server):
             extra={"accepted": accepted, "unanswered": unanswered},
         )
         self.state.close()
+        self._loop = None
+
+
+# Those of this process, for a child of it.
+_serving: weakref.WeakSet[Serving] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for serving in list(_serving):
+        serving.disown()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
@@ -380,10 +439,8 @@ def serve(models: Mapping[str, Model], settings: Settings, sock: socket.socket) 
     warn_if_open(settings.host)
 
     async def main() -> bool:
-        loop = asyncio.get_running_loop()
         serving = Serving(state, lambda: _announce(models, sock))
-        loop.add_signal_handler(signal.SIGTERM, serving.request_stop)
-        loop.add_signal_handler(signal.SIGINT, serving.request_stop, 0.0)
+        serving.handle_signals()
         await serving.serve([sock])
         return not serving.was_cut_short
 
