@@ -285,6 +285,58 @@ FrontOptions front_options(const py::dict& values) {
   return options;
 }
 
+// A version of a model for Python: what counts its requests, and whether any is under way.
+class PythonServedModel {
+ public:
+  PythonServedModel(const py::object& engine, ModelId id, const py::dict& contract,
+                    const py::dict& limits) {
+    ServedModel::Options options;
+    options.contract = model_contract(contract);
+    const EngineModel found = engine_model(engine, id);
+    options.engine = found.engine;
+    options.runner = found.runner;
+    options.id = id;
+    read(limits, "batch_rows_max", options.piece_rows_max);
+    read(limits, "batch_tokens_max", options.piece_tokens_max);
+    read(limits, "pieces_in_flight_max", options.pieces_in_flight_max);
+    options.gates = gate_options(limits);
+    options.gates.request_rows_max = options.piece_rows_max * options.pieces_in_flight_max;
+    // The engine's Python object goes with the model, which names it.
+    auto* const engine_owner = new py::object(engine);
+    const std::shared_ptr<py::object> owner(engine_owner, [](py::object* object) {
+      const py::gil_scoped_acquire gil;
+      delete object;
+    });
+    model_.reset(new ServedModel(std::move(options)),
+                 [owner](ServedModel* served) { delete served; });
+  }
+
+  const std::shared_ptr<ServedModel>& model() const { return model_; }
+  // Whether a front serves it, or a request is under way. Once false it stays so, unless it is
+  // given to a front again.
+  bool is_in_use() const { return model_.use_count() > 1; }
+
+  // What was counted of its requests.
+  py::dict counts() const {
+    const ModelCountersSnapshot counts = model_->gates().counters().snapshot();
+    py::dict outcomes;
+    outcomes["ok"] = counts.ok;
+    for (size_t kind = 1; kind < kProblemKindCount; ++kind) {
+      if (counts.problems[kind] == 0) continue;
+      const std::string_view slug = problem_status(static_cast<ProblemKind>(kind)).code;
+      outcomes[py::str(slug.data(), slug.size())] = counts.problems[kind];
+    }
+    py::dict result;
+    result["outcomes"] = outcomes;
+    result["decode_seconds"] = histogram_dict(counts.decode_ns, kSecondsBoundsNs, 1e-9);
+    result["encode_seconds"] = histogram_dict(counts.encode_ns, kSecondsBoundsNs, 1e-9);
+    return result;
+  }
+
+ private:
+  std::shared_ptr<ServedModel> model_;
+};
+
 // Front for Python. Connections hold it, so it outlives them.
 class PythonFront {
  public:
@@ -315,52 +367,12 @@ class PythonFront {
     hooks_.release();
   }
 
-  void add_model(const std::string& name, const py::object& engine, ModelId id,
-                 const py::dict& contract, const py::dict& limits) {
-    ServedModel::Options options;
-    options.contract = model_contract(contract);
-    const EngineModel found = engine_model(engine, id);
-    options.engine = found.engine;
-    options.runner = found.runner;
-    options.id = id;
-    read(limits, "batch_rows_max", options.piece_rows_max);
-    read(limits, "batch_tokens_max", options.piece_tokens_max);
-    read(limits, "pieces_in_flight_max", options.pieces_in_flight_max);
-    options.gates = gate_options(limits);
-    options.gates.request_rows_max = options.piece_rows_max * options.pieces_in_flight_max;
-    // The engine's Python object goes with the model, which names it.
-    auto* const engine_owner = new py::object(engine);
-    const std::shared_ptr<py::object> owner(engine_owner, [](py::object* object) {
-      const py::gil_scoped_acquire gil;
-      delete object;
-    });
-    std::shared_ptr<ServedModel> model(new ServedModel(std::move(options)),
-                                       [owner](ServedModel* served) { delete served; });
-    front_.add_model(name, std::move(model));
+  void set_model(const std::string& name, const std::vector<PythonServedModel>& versions) {
+    ServedVersions served;
+    for (const PythonServedModel& version : versions) served.push_back(version.model());
+    front_.set_model(name, std::move(served));
   }
-  void add_python_model(const std::string& name) { front_.add_model(name, nullptr); }
   void remove_model(const std::string& name) { front_.remove_model(name); }
-
-  // What was counted of a model's requests on this path.
-  py::dict model_counts(const std::string& name) const {
-    const auto model = front_.find_model(name);
-    if (model == nullptr) {
-      raise_status(Status(StatusCode::kNotFound, "no model '" + name + "' on this path"));
-    }
-    const ModelCountersSnapshot counts = model->gates().counters().snapshot();
-    py::dict outcomes;
-    outcomes["ok"] = counts.ok;
-    for (size_t kind = 1; kind < kProblemKindCount; ++kind) {
-      if (counts.problems[kind] == 0) continue;
-      const std::string_view slug = problem_status(static_cast<ProblemKind>(kind)).code;
-      outcomes[py::str(slug.data(), slug.size())] = counts.problems[kind];
-    }
-    py::dict result;
-    result["outcomes"] = outcomes;
-    result["decode_seconds"] = histogram_dict(counts.decode_ns, kSecondsBoundsNs, 1e-9);
-    result["encode_seconds"] = histogram_dict(counts.encode_ns, kSecondsBoundsNs, 1e-9);
-    return result;
-  }
 
   py::dict stats() const {
     const FrontStats stats = front_.stats();
@@ -435,6 +447,13 @@ class PythonConnection {
 }  // namespace
 
 void bind_front(py::module_& module) {
+  py::class_<PythonServedModel>(module, "ServedModel",
+                                "A version of a model, as the request path serves it.")
+      .def(py::init<const py::object&, ModelId, const py::dict&, const py::dict&>(),
+           py::arg("engine"), py::arg("model"), py::arg("contract"), py::arg("limits"))
+      .def_property_readonly("is_in_use", &PythonServedModel::is_in_use)
+      .def("counts", &PythonServedModel::counts);
+
   py::class_<PythonFront, std::shared_ptr<PythonFront>>(module, "Front",
                                                         "The request path of one event loop.")
       .def(py::init<const py::object&, const py::dict&>(), py::arg("hooks"), py::arg("options"))
@@ -446,11 +465,8 @@ void bind_front(py::module_& module) {
       .def("on_compressed", &PythonFront::on_compressed, py::arg("number"), py::arg("body"))
       .def("set_common_fields", &PythonFront::set_common_fields, py::arg("lines"))
       .def("set_draining", &PythonFront::set_draining)
-      .def("add_model", &PythonFront::add_model, py::arg("name"), py::arg("engine"),
-           py::arg("model"), py::arg("contract"), py::arg("limits"))
-      .def("add_python_model", &PythonFront::add_python_model, py::arg("name"))
+      .def("set_model", &PythonFront::set_model, py::arg("name"), py::arg("versions"))
       .def("remove_model", &PythonFront::remove_model, py::arg("name"))
-      .def("model_counts", &PythonFront::model_counts, py::arg("name"))
       .def("stats", &PythonFront::stats)
       .def("close", &PythonFront::close);
 

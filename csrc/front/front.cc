@@ -81,10 +81,10 @@ void Front::close() {
 
 // -- models --
 
-void Front::add_model(std::string name, std::shared_ptr<ServedModel> model) {
-  has_python_models_ = has_python_models_ || model == nullptr;
+void Front::set_model(std::string name, ServedVersions versions) {
+  has_python_models_ = has_python_models_ || versions.empty();
   auto changed = std::make_shared<ModelTable>(*models_);
-  PELTON_CHECK(changed->emplace(std::move(name), std::move(model)).second);
+  changed->insert_or_assign(std::move(name), std::move(versions));
   models_ = std::move(changed);
 }
 
@@ -94,15 +94,10 @@ void Front::remove_model(const std::string& name) {
   models_ = std::move(changed);
 }
 
-std::shared_ptr<ServedModel> Front::find_model(std::string_view name) const {
-  const auto found = models_->find(name);
-  return found == models_->end() ? nullptr : found->second;
-}
-
 bool Front::is_python_model(std::string_view name) const {
   if (!has_python_models_) return false;
   const auto found = models_->find(name);
-  return found != models_->end() && found->second == nullptr;
+  return found != models_->end() && found->second.empty();
 }
 
 // -- connections --

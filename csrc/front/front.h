@@ -71,12 +71,12 @@ class Front {
   // Becomes readable when on_completions() is to be called.
   int fd() const { return completions_.fd(); }
 
-  // nullptr: a model whose requests are the other protocol's. REQUIRES: no model of that name.
-  void add_model(std::string name, std::shared_ptr<ServedModel> model);
-  // What is under way for it goes on.
+  // Requests that come from now on find these versions; what is under way goes on with the version
+  // that it found, which lives as long.
+  void set_model(std::string name, ServedVersions versions);
+  // Requests for it find no model from now on, likewise.
   void remove_model(const std::string& name);
-  std::shared_ptr<ServedModel> find_model(std::string_view name) const;
-  // Whether there is a model of that name that is nullptr.
+  // Whether requests for a model of that name are the other protocol's.
   bool is_python_model(std::string_view name) const;
 
   // Whole header lines that every answer gets: Date, Server.

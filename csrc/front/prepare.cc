@@ -134,19 +134,24 @@ ProblemPtr find_model(const ModelTable& models, std::string_view name, std::stri
     problem->model = shown;
     return problem;
   }
-  if (found->second == nullptr) return nullptr;
-  const std::string& its_version = found->second->contract().version;
-  if (!version.empty() && version != its_version) {
-    auto problem =
-        make_problem(ProblemKind::kModelNotFound,
-                     "model " + python_repr(name) + " has no version " +
-                         python_repr(version.substr(0, 64)) + "; its version is " + its_version);
-    problem->model = std::string(name);
-    problem->version = std::string(version.substr(0, 64));
-    return problem;
+  const ServedVersions& versions = found->second;
+  if (versions.empty()) return nullptr;
+  for (const std::shared_ptr<ServedModel>& served : versions) {
+    if (!version.empty() && version != served->contract().version) continue;
+    model = served;
+    return nullptr;
   }
-  model = found->second;
-  return nullptr;
+  std::string message = "model " + python_repr(name) + " has no version " +
+                        python_repr(version.substr(0, 64)) +
+                        (versions.size() == 1 ? "; its version is " : "; its versions are ");
+  for (const std::shared_ptr<ServedModel>& served : versions) {
+    if (served != versions.front()) message += ", ";
+    message += served->contract().version;
+  }
+  auto problem = make_problem(ProblemKind::kModelNotFound, std::move(message));
+  problem->model = std::string(name);
+  problem->version = std::string(version.substr(0, 64));
+  return problem;
 }
 
 void prepare(Job& job, const PrepareContext& context, PrepareMemory& memory) {

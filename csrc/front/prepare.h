@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "csrc/front/job.h"
 #include "csrc/wire/limits.h"
@@ -18,12 +19,15 @@ struct TextHash {
   size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
 };
 
-// By the name that requests use. Immutable: changes make a new one.
-using ModelTable =
-    std::unordered_map<std::string, std::shared_ptr<ServedModel>, TextHash, std::equal_to<>>;
+// The versions of a model that are served, each once; the first is that of requests which name
+// none. Empty: its requests are the other protocol's.
+using ServedVersions = std::vector<std::shared_ptr<ServedModel>>;
 
-// kModelNotFound for an unknown name or version. An empty version is any. A model whose requests
-// are the other protocol's is nullptr.
+// By the name that requests use. Immutable: changes make a new one.
+using ModelTable = std::unordered_map<std::string, ServedVersions, TextHash, std::equal_to<>>;
+
+// kModelNotFound for an unknown name or version. An empty version is the first. A model whose
+// requests are the other protocol's is nullptr.
 ProblemPtr find_model(const ModelTable& models, std::string_view name, std::string_view version,
                       std::shared_ptr<ServedModel>& model);
 

@@ -269,6 +269,17 @@ def kernel_variants() -> dict[str, str]:
 
 def xxh64(data: bytes, seed: int = 0) -> int: ...
 
+class ServedModel:
+    """A version of a model, as the request path serves it."""
+
+    def __init__(
+        self, engine: Engine, model: int, contract: dict[str, Any], limits: dict[str, int]
+    ) -> None: ...
+    @property
+    def is_in_use(self) -> bool: ...
+    def counts(self) -> dict[str, Any]:
+        """`outcomes` (a count by slug), `decode_seconds` and `encode_seconds` (histograms)."""
+
 class Front:
     """The request path of one event loop. `hooks` is a pelton.bridge.front.Front."""
 
@@ -281,19 +292,10 @@ class Front:
     def on_compressed(self, number: int, body: bytes) -> None: ...
     def set_common_fields(self, lines: bytes) -> None: ...
     def set_draining(self) -> None: ...
-    def add_model(
-        self,
-        name: str,
-        engine: Engine,
-        model: int,
-        contract: dict[str, Any],
-        limits: dict[str, int],
-    ) -> None: ...
-    def add_python_model(self, name: str) -> None: ...
-    def remove_model(self, name: str) -> None: ...
-    def model_counts(self, name: str) -> dict[str, Any]:
-        """`outcomes` (a count by slug), `decode_seconds` and `encode_seconds` (histograms)."""
+    def set_model(self, name: str, versions: Sequence[ServedModel]) -> None:
+        """The first is that of requests that name none; without any its requests are forwarded."""
 
+    def remove_model(self, name: str) -> None: ...
     def stats(self) -> dict[str, int]: ...
     def close(self) -> None: ...
 

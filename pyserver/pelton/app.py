@@ -132,6 +132,7 @@ class Serving(uvicorn.Server):
         )
         self.state = state
         self._on_listening = on_listening
+        self._is_alone = supervisor is None
         #: Requests accepted, and those of them that got no answer; known when it has stopped.
         self.accepted = self.unanswered = 0
         self._stop = asyncio.Event()
@@ -216,6 +217,7 @@ class Serving(uvicorn.Server):
         _serving.add(self)
         self._front = self.state.open_front(self._loop)
         await self.on_tick(0)
+        await self.state.open_repository(loads=self._is_alone)
         await super().startup(sockets)
 
     async def on_tick(self, counter: int) -> bool:
@@ -439,7 +441,7 @@ def serve(models: Mapping[str, Model], settings: Settings, sock: socket.socket) 
     warn_if_open(settings.host)
 
     async def main() -> bool:
-        serving = Serving(state, lambda: _announce(models, sock))
+        serving = Serving(state, lambda: _announce(state.models, sock))
         serving.handle_signals()
         await serving.serve([sock])
         return not serving.was_cut_short
@@ -463,4 +465,5 @@ def _settle_collector() -> None:
 
 def _announce(models: Mapping[str, Model], sock: socket.socket) -> None:
     _settle_collector()
-    _LOG.info("serving %s on %s", ", ".join(models), url_of(sock), extra={"url": url_of(sock)})
+    names = ", ".join(models) or "no model"
+    _LOG.info("serving %s on %s", names, url_of(sock), extra={"url": url_of(sock)})

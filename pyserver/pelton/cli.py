@@ -1,4 +1,4 @@
-"""The command line: serve, compile, inspect, run, bench, doctor.
+"""The command line: serve, compile, inspect, run, bench, models, doctor.
 
 Exit codes: 0 done, 1 it failed and stderr says why in one line, 2 wrong usage. With `--json` stdout
 carries one JSON document and nothing else. What a command needs is imported by that command: the
@@ -29,6 +29,7 @@ _FAILED: Final = 1
 _USAGE: Final = 2
 _MODEL_HELP: Final = "a folder with a Hugging Face encoder, or a compiled .plan"
 _PREVIEW_VALUES: Final = 6
+_LOAD_S_MAX: Final = 3600.0
 _BENCH_SIZE_MAX: Final = 65_536
 
 
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_run(commands)
     _add_bench(commands)
+    _add_models(commands)
     _add_doctor(commands)
     return parser
 
@@ -102,12 +104,12 @@ def _command(commands: Any, name: str, about: str, run: Any) -> argparse.Argumen
 
 def _add_serve(commands: Any) -> None:
     parser = _command(commands, "serve", "serve models over HTTP", _serve)
-    parser.add_argument("models", nargs="+", metavar="[NAME=]MODEL", help=_MODEL_HELP)
+    parser.add_argument("models", nargs="*", metavar="[NAME=]MODEL", help=_MODEL_HELP)
     parser.add_argument("--config", metavar="FILE.toml", help="settings (default: pelton.toml)")
     defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
     for key in KEYS.values():
         expected = "|".join(key.choices) if key.choices else key.kind.upper()
-        default = key.default_shown or str(defaults[key.name])
+        default = key.default_shown or str(defaults[key.name]) or "none"
         parser.add_argument(
             key.flag,
             dest=f"key_{key.name}",
@@ -161,6 +163,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     configure_logging(settings.log_format, settings.log_level)
     log_warnings(warnings)
     paths = _named_models(arguments.models)
+    if not paths and not settings.repository:
+        raise InvalidSettings("expected a MODEL, or --repository DIR", field="models")
     if settings.workers > 1:
         from pelton.workers import serve_with_workers
 
@@ -464,6 +468,34 @@ def _onnx_beside(model: str, given: str | None) -> str:
         f"{' and no '.join(found)}; give --onnx FILE.onnx",
         field="onnx",
     )
+
+
+def _add_models(commands: Any) -> None:
+    parser = _command(commands, "models", "the repository of a running server", _models)
+    parser.add_argument("action", choices=("list", "load", "unload"))
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of load and unload")
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="of the server")
+    parser.add_argument("--json", action="store_true", help="print the index as JSON")
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    from pelton.client import Client
+
+    name: str | None = arguments.name
+    if (arguments.action == "list") is not (name is None):
+        raise InvalidSettings(
+            "expected NAME with load and unload, and none with list", field="name"
+        )
+    with Client(arguments.url, timeout=_LOAD_S_MAX) as client:
+        if name is not None:
+            (client.load if arguments.action == "load" else client.unload)(name)
+        entries = [entry for entry in client.index() if name in (None, entry.name)]
+    lines = [
+        "  ".join(part for part in (e.name, e.version, e.state or "not loaded", e.reason) if part)
+        for e in entries
+    ]
+    _show(arguments, [dataclasses.asdict(entry) for entry in entries], "\n".join(lines))
+    return _DONE
 
 
 def _add_doctor(commands: Any) -> None:

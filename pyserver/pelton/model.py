@@ -25,7 +25,7 @@ from pelton.backends import (
     input_specs,
 )
 from pelton.bridge import NO_DEADLINE, Plan, ServedContract, open_plan
-from pelton.errors import Error, InvalidInput, ModelNotFound, UnsupportedModel
+from pelton.errors import Error, InvalidInput, InvalidSettings, ModelNotFound, UnsupportedModel
 from pelton.metrics import ModelSnapshot, RequestMetrics
 from pelton.settings import Settings, load_settings
 
@@ -69,9 +69,16 @@ class Model:
     """
 
     def __init__(
-        self, backend: Backend, *, name: str, version: str = "1", load_seconds: float = 0.0
+        self,
+        backend: Backend,
+        *,
+        name: str,
+        version: str = "1",
+        load_seconds: float = 0.0,
+        labels: Sequence[str] | None = None,
     ) -> None:
         self._backend = backend
+        self._labels = labels
         self._load_seconds = load_seconds
         self._closed = False
         self.name = name
@@ -98,7 +105,7 @@ class Model:
     @property
     def labels(self) -> Sequence[str]:
         """The names of the classes of the outputs, in order; empty where it has none."""
-        return self._backend.labels
+        return self._backend.labels if self._labels is None else self._labels
 
     @property
     def platform(self) -> str:
@@ -301,6 +308,7 @@ def load(
     threads: int | None = None,
     engine: str | None = None,
     truncate: bool = False,
+    labels: str | os.PathLike[str] | None = None,
     name: str | None = None,
     version: str = "1",
     settings: Settings | None = None,
@@ -309,8 +317,9 @@ def load(
 
     `quantize`, `threads` (the most of the engine's team that its batches may use) and `engine` are
     the settings of those names; `settings` gives all others, by default those of the `PELTON_*`
-    variables. `truncate` cuts texts over the model's limit when a request does not say. `name` is
-    by default that of the file or folder. Raises `UnsupportedModel`, `CorruptPlan`,
+    variables. `truncate` cuts texts over the model's limit when a request does not say. `labels` is
+    a file with the names of a classifier's classes, one a line, in the place of the model's own.
+    `name` is by default that of the file or folder. Raises `UnsupportedModel`, `CorruptPlan`,
     `ModelNotFound`, `InvalidSettings`.
     """
     started = time.perf_counter()
@@ -320,13 +329,22 @@ def load(
         settings = load_settings(flags=given)
     elif given:
         settings = replace(settings, **given)  # type: ignore[arg-type]
+    names = None if labels is None else _read_labels(labels)
     backend = NativeBackend(open_model_plan(path, settings), settings, truncate=truncate)
     return Model(
         backend,
         name=default_name(path) if name is None else name,
         version=version,
         load_seconds=time.perf_counter() - started,
+        labels=names,
     )
+
+
+def _read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    try:
+        return tuple(Path(path).read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{os.fspath(path)}: no list of labels: {error}") from None
 
 
 def describe(plan: Plan) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class Key(NamedTuple):
     low: float = 0
     high: float = math.inf
     choices: tuple[str, ...] = ()
+    is_optional: bool = False  # a string that may be empty: nothing
     default_shown: str = ""  # where the default is worked out
 
     @property
@@ -69,7 +70,7 @@ class Key(NamedTuple):
         if self.kind == "choice":
             return "one of " + ", ".join(self.choices)
         if self.kind == "str":
-            return "a string that is not empty"
+            return "a string" if self.is_optional else "a string that is not empty"
         word = "an integer" if self.kind == "int" else "a number"
         if self.high == math.inf:
             return f"{word} of at least {self.low:g}"
@@ -77,6 +78,8 @@ class Key(NamedTuple):
 
     def check(self, value: object, source: str) -> Any:
         """The value in its type, or `InvalidSettings` naming `source`."""
+        if self.is_optional and value == "":
+            return value
         checked = _CONVERT[self.kind](value)
         fits = checked is not None
         if fits and self.kind in ("int", "float"):
@@ -180,6 +183,8 @@ _KEYS: Final = (
         86_400,
     ),
     Key("drain_s_max", "float", "longest time to finish accepted requests", 0, 86_400),
+    Key("repository", "str", "folder of models and versions", is_optional=True),
+    Key("watch_s", "float", "seconds between looks at the repository; 0: none", 0, 86_400),
     Key(
         "cache_dir",
         "str",
@@ -221,6 +226,8 @@ class Settings:
     head_s_max: float = 10.0
     drain_lag_s: float = 0.0
     drain_s_max: float = 30.0
+    repository: str = ""  # empty: none
+    watch_s: float = 0.0
     cache_dir: str = ""  # empty becomes default_cache_dir()
     plan_cache_bytes_max: int = 16 << 30
 

@@ -16,7 +16,14 @@ from pelton.bridge.engine import (
     Submission,
     shared_engine,
 )
-from pelton.bridge.front import Connection, EncoderContract, Front, FrontLimits, ServedContract
+from pelton.bridge.front import (
+    Connection,
+    EncoderContract,
+    Front,
+    FrontLimits,
+    ServedContract,
+    ServedVersion,
+)
 from pelton.bridge.plan import Plan, PlanTensor, open_plan
 from pelton.bridge.system import cpu_features, kernel_variants, xxh64
 
@@ -34,6 +41,7 @@ __all__ = [
     "Plan",
     "PlanTensor",
     "ServedContract",
+    "ServedVersion",
     "Submission",
     "cpu_features",
     "kernel_variants",

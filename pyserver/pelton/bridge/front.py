@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +20,14 @@ from pelton._specs import TensorSpec
 from pelton.bridge.engine import LoadedModel
 from pelton.metrics import HistogramSnapshot, PathSnapshot
 
-__all__ = ["Connection", "EncoderContract", "Front", "FrontLimits", "ServedContract"]
+__all__ = [
+    "Connection",
+    "EncoderContract",
+    "Front",
+    "FrontLimits",
+    "ServedContract",
+    "ServedVersion",
+]
 
 _LOG: Final = logging.getLogger("pelton.http")
 _SWEEP_S: Final = 0.1
@@ -73,6 +80,37 @@ class ServedContract(NamedTuple):
     limits: dict[str, int]
 
 
+class ServedVersion:
+    """A version of a model, as the native path serves it."""
+
+    def __init__(self, name: str, version: str, contract: ServedContract) -> None:
+        encoder = contract.encoder
+        described = {
+            "name": name,
+            "version": version,
+            "inputs": _specs(contract.inputs),
+            "alternatives": _specs(contract.alternatives),
+            "outputs": _specs(contract.outputs),
+            "encoder": None if encoder is None else encoder._asdict(),
+        }
+        loaded = contract.loaded
+        self.native = _native.ServedModel(loaded.native, loaded.id, described, contract.limits)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a front serves it, or a request that found it is under way."""
+        return self.native.is_in_use
+
+    def counts(self) -> PathSnapshot:
+        """What was counted of its requests; thread-safe."""
+        counts = self.native.counts()
+        return PathSnapshot(
+            counts["outcomes"],
+            HistogramSnapshot(**counts["decode_seconds"]),
+            HistogramSnapshot(**counts["encode_seconds"]),
+        )
+
+
 class Front:
     """Used on its loop's thread only, but for `stats`."""
 
@@ -95,32 +133,11 @@ class Front:
         """A new connection of this loop."""
         return _native.Connection(self._native)
 
-    def add_model(self, name: str, version: str, contract: ServedContract | None) -> None:
-        """Serve a model as `name`; with no contract its requests go to the other protocol."""
-        if contract is None:
-            self._native.add_python_model(name)
-            return
-        encoder = contract.encoder
-        described = {
-            "name": name,
-            "version": version,
-            "inputs": _specs(contract.inputs),
-            "alternatives": _specs(contract.alternatives),
-            "outputs": _specs(contract.outputs),
-            "encoder": None if encoder is None else encoder._asdict(),
-        }
-        loaded = contract.loaded
-        self._native.add_model(name, loaded.native, loaded.id, described, contract.limits)
-
-    def model_counts(self, name: str) -> PathSnapshot:
-        """What was counted of a model's requests here; thread-safe. REQUIRES: it was added with a
-        contract and not removed."""
-        counts = self._native.model_counts(name)
-        return PathSnapshot(
-            counts["outcomes"],
-            HistogramSnapshot(**counts["decode_seconds"]),
-            HistogramSnapshot(**counts["encode_seconds"]),
-        )
+    def set_model(self, name: str, versions: Sequence[ServedVersion]) -> None:
+        """Requests for `name` that come from now on find these versions, those that name none the
+        first; without any they go to the other protocol. What is under way goes on with the version
+        that it found."""
+        self._native.set_model(name, [version.native for version in versions])
 
     def remove_model(self, name: str) -> None:
         """Requests for it find no model from now on; what is under way goes on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pelton.client._async import AsyncClient
-from pelton.client._core import ModelMetadata
+from pelton.client._core import IndexEntry, ModelMetadata
 from pelton.client._sync import Client
 
-__all__ = ["AsyncClient", "Client", "ModelMetadata"]
+__all__ = ["AsyncClient", "Client", "IndexEntry", "ModelMetadata"]

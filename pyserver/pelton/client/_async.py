@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pelton.client import _core
 from pelton.client._arrays import Array
-from pelton.client._core import Call, Format, InferOptions, ModelMetadata, Reply
+from pelton.client._core import Call, Format, IndexEntry, InferOptions, ModelMetadata, Reply
 from pelton.client._http import response_too_large, translated
 from pelton.codec.types import ParameterValue
 from pelton.errors import Unavailable
@@ -96,6 +96,18 @@ class AsyncClient:
     async def models(self) -> list[str]:
         """See `Client.models`."""
         return _core.read_models(await self._get("/v2/models"))
+
+    async def index(self) -> list[IndexEntry]:
+        """See `Client.index`."""
+        return _core.read_index(await self._send(_core.index_call()))
+
+    async def load(self, model: str) -> None:
+        """See `Client.load`."""
+        _core.read_done(await self._send(_core.load_call(model)))
+
+    async def unload(self, model: str) -> None:
+        """See `Client.unload`."""
+        _core.read_done(await self._send(_core.load_call(model, unloads=True)))
 
     async def close(self) -> None:
         """Close the pooled connections. Idempotent."""

@@ -34,16 +34,21 @@ __all__ = [
     "RESPONSE_BYTES_MAX",
     "Call",
     "Format",
+    "IndexEntry",
     "InferOptions",
     "ModelMetadata",
     "Reply",
     "check_url",
     "embed_call",
     "get_call",
+    "index_call",
     "infer_call",
+    "load_call",
     "model_path",
+    "read_done",
     "read_embeddings",
     "read_health",
+    "read_index",
     "read_infer",
     "read_metadata",
     "read_models",
@@ -58,6 +63,7 @@ _ACCEPT: Final[dict[str, str]] = {
     "json": JSON_TYPE,
     "msgpack": f"{MSGPACK_TYPES[0]}, {JSON_TYPE};q=0.5",
 }
+_REPOSITORY: Final = "/v2/repository"
 _DEADLINE_HEADER: Final = "Pelton-Deadline-Ms"
 #: The leaf for an answer whose body has no code that we know.
 _BY_STATUS: Final[dict[int, type[Error]]] = {
@@ -110,6 +116,17 @@ class ModelMetadata:
     platform: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexEntry:
+    """A version of a model in a server's repository. `state` is READY, UNAVAILABLE, LOADING or
+    UNLOADING; it and `version` are empty for a model that was never loaded."""
+
+    name: str
+    version: str = ""
+    state: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +268,39 @@ def read_models(reply: Reply) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise BadResponse("the server's list of models is not one", expected='{"models": [name]}')
     return names
+
+
+def index_call() -> Call:
+    return Call("POST", f"{_REPOSITORY}/index", {"Accept": JSON_TYPE})
+
+
+def load_call(model: str, *, unloads: bool = False) -> Call:
+    model_path(model)  # raises for a name that is none
+    verb = "unload" if unloads else "load"
+    path = f"{_REPOSITORY}/models/{quote(model, safe='')}/{verb}"
+    return Call("POST", path, {"Accept": JSON_TYPE})
+
+
+def read_index(reply: Reply) -> list[IndexEntry]:
+    """Raises BadResponse for what is no index."""
+    _raise_for_status(reply)
+    try:
+        return [
+            IndexEntry(
+                name=_text(row["name"]),
+                **{key: _text(row.get(key, "")) for key in ("version", "state", "reason")},
+            )
+            for row in json.loads(reply.body)
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise BadResponse(
+            f"the server's index cannot be read: {error!r}", expected='[{"name", "version"?, …}]'
+        ) from None
+
+
+def read_done(reply: Reply) -> None:
+    """An answer that says nothing but that it was done."""
+    _raise_for_status(reply)
 
 
 def read_metadata(reply: Reply) -> ModelMetadata:

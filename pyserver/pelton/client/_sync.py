@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pelton.client import _core
 from pelton.client._arrays import Array
-from pelton.client._core import Call, Format, InferOptions, ModelMetadata, Reply
+from pelton.client._core import Call, Format, IndexEntry, InferOptions, ModelMetadata, Reply
 from pelton.client._http import response_too_large, timed_out, translated
 from pelton.codec.types import ParameterValue
 from pelton.errors import Unavailable
@@ -118,6 +118,18 @@ class Client:
     def models(self) -> list[str]:
         """The names of the models that the server has."""
         return _core.read_models(self._get("/v2/models"))
+
+    def index(self) -> list[IndexEntry]:
+        """Every version of every model in the server's repository, served or not."""
+        return _core.read_index(self._send(_core.index_call()))
+
+    def load(self, model: str) -> None:
+        """Serve a model of the repository as it lies there now; returns when that is so."""
+        _core.read_done(self._send(_core.load_call(model)))
+
+    def unload(self, model: str) -> None:
+        """Serve no version of a model of the repository; what is under way is answered."""
+        _core.read_done(self._send(_core.load_call(model, unloads=True)))
 
     def close(self) -> None:
         """Close the pooled connections. Idempotent."""

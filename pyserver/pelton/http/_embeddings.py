@@ -45,7 +45,7 @@ async def embeddings(exchange: Exchange) -> Answer:
         len(body), decode_embeddings, exchange.headers, body, exchange.state.limits
     )
     decode_s = time.perf_counter() - started
-    model = exchange.state.ready_model(request.model)
+    model = exchange.use_model(request.model)
     model.metrics.decode.observe(decode_s)
     wanted = _Wanted(request.texts, request.token_ids, request.truncate, request.dimensions)
     inference = await _run(exchange, model, request.model, wanted)
@@ -72,7 +72,7 @@ async def embed(exchange: Exchange) -> Answer:
     )
     decode_s = time.perf_counter() - started
     name = request.model or _only_encoder(exchange)
-    model = exchange.state.ready_model(name)
+    model = exchange.use_model(name)
     model.metrics.decode.observe(decode_s)
     _check_normalize(model, name, request)
     wanted = _Wanted(request.texts, request.token_ids, request.truncate, request.dimensions)

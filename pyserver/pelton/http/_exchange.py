@@ -15,6 +15,8 @@ from pelton.http.state import ServerState
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
+    from pelton.model import Model
+
 __all__ = ["ALWAYS_OFF_LOOP", "Body", "ClientGone", "Exchange"]
 
 T = TypeVar("T")
@@ -42,6 +44,7 @@ class Exchange:
     """The request of one ASGI scope. `arrived_ns` is on the clock of `time.monotonic_ns`."""
 
     __slots__ = (
+        "_borrowed",
         "_raw_headers",
         "_receive",
         "arrived_ns",
@@ -74,10 +77,24 @@ class Exchange:
         self.body_was_read = False
         self._receive = receive
         self._raw_headers = scope["headers"]
+        self._borrowed: list[Model] = []
         #: The peer's address, "" where it has none: that of a unix socket.
         self.client_host: str = (scope.get("client") or ("",))[0]
         # Set by our protocol class; absent in tests over a bare ASGI transport.
         self.connection: Any = scope.get("extensions", {}).get("pelton.connection")
+
+    def use_model(self, name: str, version: str | None = None) -> Model:
+        """The model, which stays open until `release`, whatever takes its place. Raises
+        `ModelNotFound`, and `Unavailable` where it is closed."""
+        model = self.state.ready_model(name, version)
+        self.state.table.borrow(model)
+        self._borrowed.append(model)
+        return model
+
+    def release(self) -> None:
+        """The exchange is over."""
+        while self._borrowed:
+            self.state.table.give_back(self._borrowed.pop())
 
     # -- head --------------------------------------------------------------------------------------
     @property

@@ -30,7 +30,7 @@ _BYTES: Final = "BYTES"
 async def infer(exchange: Exchange) -> Answer:
     """Each stage may end the request: head, decode, queue and execution, encode."""
     params = exchange.path_params
-    model = exchange.state.ready_model(params["model"], params.get("version"))
+    model = exchange.use_model(params["model"], params.get("version"))
     memory: SharedTensors | None = None
     try:
         exchange.body_coding()

@@ -52,6 +52,8 @@ async def server_metadata(exchange: Exchange) -> Answer:
     extensions = [*_EXTENSIONS]
     if exchange.state.regions is not None:
         extensions.append("system_shared_memory")
+    if exchange.state.loading is not None:
+        extensions.append("model_repository")
     return json_answer({"name": "pelton", "version": server_version(), "extensions": extensions})
 
 
@@ -110,7 +112,11 @@ async def model_metadata(exchange: Exchange) -> Answer:
     return json_answer(
         {
             "name": name,
-            "versions": [model.version],
+            "versions": [
+                found.version
+                for found in exchange.state.table.versions(name)
+                if exchange.path_params.get("version") in (None, found.version)
+            ],
             "platform": model.platform,
             "inputs": _tensors(model.inputs),
             "outputs": _tensors(model.outputs),

@@ -34,6 +34,7 @@ _SETTINGS: Final = (
     f"{_VERSION}/trace/setting",
     "/v2/logging",
 )
+_REPOSITORY_MODEL: Final = "/v2/repository/models/{model}"
 _EMBEDDINGS: Final = "/v1/embeddings"
 _SHARED_MEMORY: Final = "/v2/systemsharedmemory"
 _CUDA: Final = "/v2/cudasharedmemory"
@@ -65,7 +66,7 @@ class _Endpoint:
 def _table() -> list[Route]:
     from starlette.routing import Route
 
-    from pelton.http import _config, _docs, _info, _shared_memory, _statistics
+    from pelton.http import _config, _docs, _info, _repository, _shared_memory, _statistics
 
     def route(method: str, path: str, handler: Handler) -> Route:
         return Route(path, _Endpoint(handler), methods=[method], name=handler.__name__)
@@ -99,6 +100,9 @@ def _table() -> list[Route]:
         route("POST", f"{region}/register", _shared_memory.register),
         route("POST", f"{_SHARED_MEMORY}/unregister", _shared_memory.unregister),
         route("POST", f"{region}/unregister", _shared_memory.unregister),
+        route("POST", "/v2/repository/index", _repository.index),
+        route("POST", f"{_REPOSITORY_MODEL}/load", _repository.load_model),
+        route("POST", f"{_REPOSITORY_MODEL}/unload", _repository.unload_model),
         route("GET", "/openapi.json", _docs.openapi),
         route("GET", "/docs", _docs.page),
         *missing,

@@ -186,14 +186,19 @@ def _collect(name: str, model: Model) -> ModelStatistics:
 
 def all_statistics(state: ServerState) -> list[ModelStatistics]:
     """This process's statistics of every model. Thread-safe."""
-    return [_collect(name, model) for name, model in state.models.items()]
+    return [_collect(name, model) for name, model in state.table.all()]
 
 
 async def model_statistics(exchange: Exchange) -> Answer:
     """Of one model, or of all."""
     name = exchange.path_params.get("model")
+    version = exchange.path_params.get("version")
     if name is not None:
-        exchange.state.model(name, exchange.path_params.get("version"))
+        exchange.state.model(name, version)
     found = await exchange.state.control.collect("statistics")
-    documents = [one.document() for one in found if name in (None, one.name)]
+    documents = [
+        one.document()
+        for one in found
+        if name in (None, one.name) and version in (None, one.version)
+    ]
     return json_answer({"model_stats": documents})

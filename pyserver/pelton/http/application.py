@@ -56,6 +56,14 @@ class Application:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, self.state)
         try:
+            await self._exchange(exchange, scope, receive, send)
+        finally:
+            exchange.release()
+
+    async def _exchange(
+        self, exchange: Exchange, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        try:
             answer = await self._answer(exchange, scope)
         except ClientGone:
             _log_client_gone(exchange)

@@ -9,17 +9,27 @@ it asks every process `answer`s and merges them with the question's own rule, an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from pelton.errors import Unimplemented
 from pelton.http._statistics import all_statistics, merge_statistics, statistics_remains
-from pelton.http.state import ServerState
+from pelton.http.loading import Done, IndexRow, Loading, merge_index
+from pelton.http.state import ServerState, check_name
 from pelton.metrics import ProcessSnapshot, WorkersSnapshot, merge_snapshots, snapshot_remains
 
-__all__ = ["COMMANDS", "QUESTIONS", "Alone", "Question", "answer", "carry_out", "commands_of"]
-
-Undo = Callable[[], None]
+__all__ = [
+    "COMMANDS",
+    "QUESTIONS",
+    "Alone",
+    "Command",
+    "Done",
+    "Question",
+    "answer",
+    "carry_out",
+    "commands_of",
+]
 
 
 class Question(NamedTuple):
@@ -32,6 +42,12 @@ class Question(NamedTuple):
     off_loop: bool = False
     remains: Callable[[Any], Any] | None = None
     fleet: Callable[[WorkersSnapshot], Any] | None = None
+
+
+def _index(state: ServerState) -> list[IndexRow]:
+    if state.loading is not None:
+        return state.loading.index()
+    return [IndexRow(name, model.version, "READY", "") for name, model in state.table.all()]
 
 
 #: Every question, by name.
@@ -52,34 +68,72 @@ QUESTIONS: Final[Mapping[str, Question]] = MappingProxyType(
             off_loop=True,
             remains=statistics_remains,
         ),
+        "index": Question(_index, lambda answers, _: merge_index(answers)),
     }
 )
 
 
-def _register_region(state: ServerState, payload: Any) -> Undo:
+def _register_region(state: ServerState, payload: Any) -> Done:
     regions = state.shared_regions
     regions.register(*payload)
-    return lambda: regions.unregister(payload[0])
+    return Done(lambda: regions.unregister(payload[0]))
 
 
-def _unregister_region(state: ServerState, payload: Any) -> Undo:
+def _unregister_region(state: ServerState, payload: Any) -> Done:
     """One that is not registered is no error: clients clear up with this."""
-    return state.shared_regions.remove(None if payload is None else [payload])
+    return Done(state.shared_regions.remove(None if payload is None else [payload]))
 
 
-#: Every command, by name: carries it out and says how to undo it. Raises of the error tree.
-COMMANDS: Final[Mapping[str, Callable[[ServerState, Any], Undo]]] = MappingProxyType(
-    {"register_region": _register_region, "unregister_region": _unregister_region}
+def _loading(state: ServerState) -> Loading:
+    """Raises `Unimplemented` where there is no repository."""
+    if state.loading is None:
+        raise Unimplemented("there is no repository; the setting repository names one")
+    return state.loading
+
+
+async def _load_model(state: ServerState, payload: Any) -> Done:
+    check_name(payload.name)
+    return await _loading(state).load(payload)
+
+
+def _unload_model(state: ServerState, payload: Any) -> Done:
+    return _loading(state).unload(payload)
+
+
+def _note_model(state: ServerState, payload: Any) -> Done:
+    return _loading(state).note(payload)
+
+
+class Command(NamedTuple):
+    """`carry_out` says how to undo what it did and how to keep it; it raises of the error tree.
+    `seconds_max` is how long it may take in one process."""
+
+    carry_out: Callable[[ServerState, Any], Done | Awaitable[Done]]
+    seconds_max: float = 5.0
+
+
+#: Every command, by name.
+COMMANDS: Final[Mapping[str, Command]] = MappingProxyType(
+    {
+        "register_region": Command(_register_region),
+        "unregister_region": Command(_unregister_region),
+        "load_model": Command(_load_model, 600.0),
+        "unload_model": Command(_unload_model),
+        "note_model": Command(_note_model),
+    }
 )
 
 
 def commands_of(state: ServerState) -> list[tuple[str, Any]]:
     """The commands that bring a new process to where this one is."""
-    if state.regions is None:
-        return []
+    regions = [] if state.regions is None else state.regions.status()
+    loading = [] if state.loading is None else state.loading.commands()
     return [
-        ("register_region", (row["name"], row["key"], row["offset"], row["byte_size"]))
-        for row in state.regions.status()
+        *(
+            ("register_region", (row["name"], row["key"], row["offset"], row["byte_size"]))
+            for row in regions
+        ),
+        *loading,
     ]
 
 
@@ -92,9 +146,10 @@ async def answer(state: ServerState, name: str) -> Any:
     return await loop.run_in_executor(state.workers, question.answer, state)
 
 
-def carry_out(state: ServerState, command: str, payload: Any) -> Undo:
+async def carry_out(state: ServerState, command: str, payload: Any) -> Done:
     """In this process. Raises what the command raises."""
-    return COMMANDS[command](state, payload)
+    done = COMMANDS[command].carry_out(state, payload)
+    return done if isinstance(done, Done) else await done
 
 
 class Alone:
@@ -102,6 +157,7 @@ class Alone:
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
+        self._applying = asyncio.Lock()
 
     async def collect(self, question: str) -> Any:
         """See `Control`."""
@@ -109,4 +165,5 @@ class Alone:
 
     async def apply(self, command: str, payload: Any) -> None:
         """See `Control`."""
-        carry_out(self._state, command, payload)
+        async with self._applying:
+            (await carry_out(self._state, command, payload)).keep()

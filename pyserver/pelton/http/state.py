@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from pelton.bridge import Connection, Front, FrontLimits
 from pelton.codec.types import DecodeLimits
-from pelton.errors import InvalidSettings, ModelNotFound, Unavailable, Unimplemented
+from pelton.errors import InvalidSettings, Unavailable, Unimplemented
 from pelton.http._regions import Regions
-from pelton.metrics import Histogram, PathSnapshot, ProcessSnapshot
+from pelton.http.loading import Loading
+from pelton.http.models import NAME_BYTES_MAX, ModelTable
+from pelton.metrics import Histogram, ProcessSnapshot
 from pelton.model import Model
 from pelton.settings import Settings
 
 if TYPE_CHECKING:
     from pelton.http._coding import Coding
+    from pelton.http.orders import Orders
 
-__all__ = ["LAG_PERIOD_S", "Control", "ServerState"]
+__all__ = ["LAG_PERIOD_S", "Control", "ServerState", "check_name"]
 
 #: How often the event loop's lag is measured.
 LAG_PERIOD_S: Final = 1.0
@@ -29,7 +31,6 @@ BODY_GRACE_S: Final = 5.0
 #: How long a client may leave its answer unread.
 WRITE_STALL_S_MAX: Final = 30.0
 _WORKERS: Final = 2
-_NAME_BYTES_MAX: Final = 255
 _RESERVED_NAMES: Final = (".", "..", "stats")
 _FORBIDDEN: Final = frozenset("/\\@%?#")
 
@@ -52,8 +53,11 @@ class ServerState:
     read."""
 
     def __init__(self, models: Mapping[str, Model], settings: Settings) -> None:
-        self.models = {_checked_name(name): model for name, model in models.items()}
+        self.table = ModelTable({check_name(name): model for name, model in models.items()})
         self.settings = settings
+        #: This process's half of the repository; None where there is none.
+        self.loading = Loading(self.table, settings) if settings.repository else None
+        self.orders: Orders | None = None  # set when the server starts, with `loading`
         self.limits = DecodeLimits(
             body_bytes_max=settings.body_bytes_max,
             head_bytes_max=min(16 << 20, settings.body_bytes_max),
@@ -67,7 +71,6 @@ class ServerState:
         self.asgi_accepted = 0  # their head was read
         self.asgi_answered = 0  # of those, the ones that are over
         self.front: Front | None = None
-        self._paths: list[tuple[Model, Callable[[], PathSnapshot]]] = []
         self.loop_lag = Histogram()
         # For bodies that take long to read or write; threads start when first used.
         self.workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="pelton-codec")
@@ -102,13 +105,7 @@ class ServerState:
             deadline_s_default=settings.deadline_ms_default / 1000,
         )
         front = Front(loop, limits, self.workers, _compress)
-        for name, model in self.models.items():
-            contract = model.served_contract()
-            front.add_model(name, model.version, contract)
-            if contract is not None:
-                path = partial(front.model_counts, name)
-                model.metrics.add_path(path)
-                self._paths.append((model, path))
+        self.table.open_front(front)
         self.front = front
         return front
 
@@ -116,6 +113,19 @@ class ServerState:
         """The native half of a connection. REQUIRES: `open_front`."""
         assert self.front is not None
         return self.front.connection()
+
+    async def open_repository(self, *, loads: bool) -> None:
+        """Take commands for the repository from now on. Unless others do that, `loads` what there
+        is, and watches it where the settings say so. Raises `InvalidSettings`."""
+        if self.loading is None:
+            return
+        from pelton.http.orders import Orders
+
+        self.orders = Orders(self.settings, self.control)
+        if loads:
+            seen = await self.orders.load_all()
+            if self.settings.watch_s > 0:
+                self.loading.begin(self.orders.watch(seen))
 
     def drain(self) -> None:
         """Ready is false from now on, and answers close their connections."""
@@ -146,22 +156,17 @@ class ServerState:
         return self.asgi_accepted - self.asgi_answered + native
 
     @property
+    def models(self) -> Mapping[str, Model]:
+        """By name; of several versions the one of requests that name none."""
+        return self.table.latest
+
+    @property
     def ready(self) -> bool:
-        return not self.draining and all(model.ready for model in self.models.values())
+        return not self.draining and all(model.ready for _, model in self.table.all())
 
     def model(self, name: str, version: str | None = None) -> Model:
         """Raises `ModelNotFound` for an unknown name or version."""
-        model = self.models.get(name)
-        if model is None:
-            shown = name if len(name.encode()) <= _NAME_BYTES_MAX else name[:64] + "…"
-            raise ModelNotFound(f"there is no model {shown!r}", model=shown)
-        if version is not None and version != model.version:
-            raise ModelNotFound(
-                f"model {name!r} has no version {version[:64]!r}; its version is {model.version}",
-                model=name,
-                version=version[:64],
-            )
-        return model
+        return self.table.find(name, version)
 
     def ready_model(self, name: str, version: str | None = None) -> Model:
         """`model`, or `Unavailable` where it is closed."""
@@ -172,7 +177,7 @@ class ServerState:
 
     def snapshot(self) -> ProcessSnapshot:
         """What a scrape of the metrics shows."""
-        models = [model.snapshot(name) for name, model in self.models.items()]
+        models = [model.snapshot(name) for name, model in self.table.all()]
         return ProcessSnapshot(
             models=models,
             loop_lag=self.loop_lag.snapshot(),
@@ -195,14 +200,15 @@ class ServerState:
         self._lag_timer = loop.call_at(due, tick)
 
     def close(self) -> None:
-        """Stop measuring and end the workers. The models are their owner's to close."""
+        """Stop measuring and end the workers. Models that came from the repository are closed,
+        others are their owner's to close."""
         if self._lag_timer is not None:
             self._lag_timer.cancel()
         if self.front is not None:
             self.front.close()
-        for model, path in self._paths:
-            model.metrics.end_path(path)
-        self._paths.clear()
+        self.table.close()
+        if self.loading is not None:
+            self.loading.close()
         self.workers.shutdown(wait=False, cancel_futures=True)
 
 
@@ -212,17 +218,17 @@ def _compress(coding: str, body: bytes) -> bytes:
     return compress(cast("Coding", coding), (body,)) or b""
 
 
-def _checked_name(name: str) -> str:
+def check_name(name: str) -> str:
     """A name that fits into a path and is no route's own word. Raises `InvalidSettings`."""
     bad = (
-        not 0 < len(name.encode(errors="replace")) <= _NAME_BYTES_MAX
+        not 0 < len(name.encode(errors="replace")) <= NAME_BYTES_MAX
         or name in _RESERVED_NAMES
         or not name.isprintable()
         or not _FORBIDDEN.isdisjoint(name)
     )
     if bad:
         raise InvalidSettings(
-            f"the model name {name[:64]!r}: expected 1 to {_NAME_BYTES_MAX} bytes without "
+            f"the model name {name[:64]!r}: expected 1 to {NAME_BYTES_MAX} bytes without "
             f"control characters and {' '.join(sorted(_FORBIDDEN))}, and none of "
             f"{', '.join(_RESERVED_NAMES)}",
             field="name",

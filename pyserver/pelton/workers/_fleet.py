@@ -13,9 +13,11 @@ from typing import Any, Final
 
 from pelton.app import url_of
 from pelton.errors import Error, Internal, Unavailable
-from pelton.http.control import QUESTIONS
+from pelton.http.control import COMMANDS, QUESTIONS
+from pelton.http.orders import Orders
 from pelton.metrics import WorkersSnapshot
 from pelton.settings import Settings
+from pelton.workers._first_loads import FirstLoads
 from pelton.workers._messages import (
     Answer,
     Apply,
@@ -41,7 +43,6 @@ _BACKLOG: Final = 2048
 _ACCEPTS_PER_TURN: Final = 64
 _ACCEPT_PAUSE_S: Final = 0.05
 _ANSWER_S_MAX: Final = 2.0
-_COMMAND_S_MAX: Final = 5.0
 # Beyond its own bounds a worker has so long to end before it is killed.
 _END_S_MAX: Final = 10.0
 
@@ -55,6 +56,7 @@ class Fleet:
         shares: Sequence[Settings],
         models: Sequence[tuple[str, str, str]],
         listener: socket.socket,
+        repository: FirstLoads | None = None,
     ) -> None:
         self._settings = settings
         self._shares = shares
@@ -68,7 +70,9 @@ class Fleet:
         self._stopping = asyncio.Event()
         self._cut_short = False
         self._accepted = self._unanswered = 0
-        self._commands: list[tuple[str, Any]] = []  # for new workers
+        self._repository = repository
+        # For new workers.
+        self._commands = [] if repository is None else [*repository.commands]
         self._command_number = 0
         self._applying = asyncio.Lock()
         self._rounds = {name: asyncio.Lock() for name in QUESTIONS}
@@ -178,7 +182,7 @@ class Fleet:
             case Ask(number, name):
                 self._begin(self._reply(worker, number, self._collect(name)))
             case Apply(number, command, payload):
-                self._begin(self._reply(worker, number, self._apply(command, payload)))
+                self._begin(self._reply(worker, number, self.apply(command, payload)))
 
     def _on_serving(self, worker: WorkerProcess) -> None:
         loop = asyncio.get_running_loop()
@@ -200,7 +204,10 @@ class Fleet:
             self._listener.setblocking(False)
             self._listener.listen(_BACKLOG)
             loop.add_reader(self._listener.fileno(), self._accept)
-            names = ", ".join(name for name, _, _ in self._models)
+            names = ", ".join(self._names()) or "no model"
+            if self._repository is not None and self._settings.watch_s > 0:
+                orders = Orders(self._settings, self)
+                self._begin(orders.watch(self._repository.seen))
             _LOG.info(
                 "serving %s on %s with %d workers",
                 names,
@@ -208,6 +215,11 @@ class Fleet:
                 len(self._shares),
                 extra={"url": self._url},
             )
+
+    def _names(self) -> list[str]:
+        """Of the models served at the start."""
+        loaded = () if self._repository is None else self._repository.names
+        return [*(name for name, _, _ in self._models), *loaded]
 
     def _serving_count(self) -> int:
         return sum(worker.is_serving for worker in self._workers.values())
@@ -349,7 +361,7 @@ class Fleet:
             return False
         return True
 
-    async def _apply(self, command: str, payload: Any) -> None:
+    async def apply(self, command: str, payload: Any) -> None:
         """One command at a time: to all that serve, then to those that will. Raises what it failed
         with in one of them, after it was undone in the others."""
         async with self._applying:
@@ -384,7 +396,7 @@ class Fleet:
             return Do(number, command, payload)
 
         try:
-            commands = await worker.channel.request(make, _COMMAND_S_MAX)
+            commands = await worker.channel.request(make, COMMANDS[command].seconds_max)
         except TimeoutError:
             error = Unavailable(f"worker {worker.number} did not answer in time")
             return given, error, None

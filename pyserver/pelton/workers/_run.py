@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pelton.app import bind, warn_if_open
 from pelton.model import open_model_plan
 from pelton.settings import Settings
+from pelton.workers._first_loads import first_loads
 from pelton.workers._fleet import Fleet
 from pelton.workers._process import WorkerProcess
 from pelton.workers._shares import worker_settings
@@ -31,7 +32,9 @@ def serve_with_workers(paths: Mapping[str, str], settings: Settings) -> bool:
             ]
             gc.collect()  # the plans are the workers' to map
             with asyncio.Runner() as runner:
-                return runner.run(Fleet(settings, shares, models, listener).run(workers))
+                found = runner.run(first_loads(settings)) if settings.repository else None
+                fleet = Fleet(settings, shares, models, listener, found)
+                return runner.run(fleet.run(workers))
         finally:
             for worker in workers:
                 worker.kill()

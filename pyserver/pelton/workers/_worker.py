@@ -9,13 +9,13 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pelton._logs import configure_logging
 from pelton.errors import Error, Internal, Unavailable
-from pelton.http.control import answer, carry_out, commands_of
+from pelton.http.control import COMMANDS, Done, answer, carry_out, commands_of
 from pelton.workers._channel import Channel
 from pelton.workers._messages import (
     ENDED,
@@ -43,10 +43,12 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+T = TypeVar("T")
+
 _LOG: Final = logging.getLogger("pelton.workers")
 # The parent's rounds are bounded; these only bound what follows from its being stuck.
 _ANSWER_S_MAX: Final = 10.0
-_APPLY_S_MAX: Final = 30.0
+_APPLY_S_MORE: Final = 30.0
 _CONNECTIONS_PER_TURN: Final = 64
 _RETRY_S: Final = 0.05
 _REPORT_BYTES: Final = 4096
@@ -119,9 +121,11 @@ class _Member:
         self._early = early
         self._connections = connections
         self._serving: app.Serving | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._connecting: set[asyncio.Task[None]] = set()
-        self._undo: dict[int, Callable[[], None]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._connecting: set[asyncio.Task[Any]] = set()
+        # Commands that are neither kept nor undone.
+        self._doing: dict[int, asyncio.Task[Done | None]] = {}
+        self._applying = asyncio.Lock()
         self._untaken: list[socket.socket | None] = []  # received, at most one
         self._lost = 0  # connections that ended, not reported yet
         self._report: asyncio.TimerHandle | None = None
@@ -135,8 +139,9 @@ class _Member:
             raise Unavailable("the parent process did not answer in time") from None
 
     async def apply(self, command: str, payload: Any) -> None:
+        seconds_max = COMMANDS[command].seconds_max + _APPLY_S_MORE
         try:
-            await self._channel.request(lambda n: Apply(n, command, payload), _APPLY_S_MAX)
+            await self._channel.request(lambda n: Apply(n, command, payload), seconds_max)
         except TimeoutError:
             raise Unavailable("the parent process did not answer in time") from None
 
@@ -150,7 +155,7 @@ class _Member:
         await self._channel.open()
         for command, payload in self._job.commands:
             try:
-                carry_out(serving.state, command, payload)
+                (await carry_out(serving.state, command, payload)).keep()
             except Error as error:  # such as an object that its client has taken away since
                 _LOG.warning("%s %s was not restored: %s", command, payload, error)
         for message in self._early:
@@ -180,13 +185,14 @@ class _Member:
         _LOG.warning("the parent process has ended")
 
     def _begin(
-        self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]] | None = None
-    ) -> None:
+        self, work: Coroutine[Any, Any, T], tasks: set[asyncio.Task[Any]] | None = None
+    ) -> asyncio.Task[T]:
         """As a task of this object, in `tasks` until it is done."""
         tasks = self._tasks if tasks is None else tasks
         task = asyncio.get_running_loop().create_task(work)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        return task
 
     def _on_message(self, message: Any) -> None:
         assert self._serving is not None
@@ -194,11 +200,11 @@ class _Member:
             case Question(number, name):
                 self._begin(self._answer(number, name))
             case Do():
-                self._channel.send(self._do(message))
+                self._doing[message.id] = self._begin(self._do(message))
             case Keep(number):
-                self._undo.pop(number, None)
+                self._begin(self._end(self._doing.pop(number, None), keeps=True))
             case Undo(number):
-                self._undo.pop(number, lambda: None)()
+                self._begin(self._end(self._doing.pop(number, None), keeps=False))
             case Drain():
                 self._serving.state.drain()
             case StopNow():
@@ -213,14 +219,24 @@ class _Member:
             found = Answer(number, error=_leaf(error))
         self._channel.send(found)
 
-    def _do(self, message: Do) -> Answer:
+    async def _do(self, message: Do) -> Done | None:
+        """One command after the other; None where it failed, and so left nothing."""
         assert self._serving is not None
         state = self._serving.state
         try:
-            self._undo[message.id] = carry_out(state, message.command, message.payload)
+            async with self._applying:
+                done = await carry_out(state, message.command, message.payload)
         except Exception as error:
-            return Answer(message.id, error=_leaf(error))
-        return Answer(message.id, commands_of(state))
+            self._channel.send(Answer(message.id, error=_leaf(error)))
+            return None
+        self._channel.send(Answer(message.id, commands_of(state)))
+        return done
+
+    async def _end(self, doing: asyncio.Task[Done | None] | None, *, keeps: bool) -> None:
+        """Keep what a command did or undo it, when it is carried out."""
+        done = None if doing is None else await doing
+        if done is not None:
+            (done.keep if keeps else done.undo)()
 
     # -- connections -------------------------------------------------------------------------------
     def _on_connections(self) -> None:

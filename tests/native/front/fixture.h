@@ -136,9 +136,14 @@ struct FrontFixture {
   ~FrontFixture() { front.close(); }
 
   void add(const std::string& name, int64_t piece_rows_max = 64) {
+    front.set_model(name, {served(name, "1", piece_rows_max)});
+  }
+  // A model that is on no front yet.
+  std::shared_ptr<ServedModel> served(const std::string& name, const std::string& version,
+                                      int64_t piece_rows_max = 64) {
     ServedModel::Options model;
     model.contract.name = name;
-    model.contract.version = "1";
+    model.contract.version = version;
     model.contract.inputs = {{"x", DType::kFp32, {-1, kWidth}}};
     model.contract.outputs = {{"y", DType::kFp32, {-1, kWidth}}};
     model.engine = &engine;
@@ -146,7 +151,7 @@ struct FrontFixture {
     model.piece_rows_max = model.piece_tokens_max = piece_rows_max;
     model.gates.request_rows_max = model.pieces_in_flight_max * piece_rows_max;
     model.id = engine.add_model(runner, {}).value();
-    front.add_model(name, std::make_shared<ServedModel>(std::move(model)));
+    return std::make_shared<ServedModel>(std::move(model));
   }
 
   // Ends the turn and handles what was completed, waiting for it where nothing was yet.
@@ -202,12 +207,13 @@ inline std::string post(std::string_view path, std::string_view body,
 
 // One row: `first`, first + 1, ...
 inline std::string infer_json(float first = 0, std::string_view fields = "",
-                              std::string_view more = "") {
+                              std::string_view more = "",
+                              std::string_view path = "/v2/models/m/infer") {
   std::string data;
   for (int i = 0; i < kWidth; ++i) {
     data += (i > 0 ? "," : "") + std::to_string(first + static_cast<float>(i));
   }
-  return post("/v2/models/m/infer",
+  return post(path,
               "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[1,4],\"data\":[" +
                   data + "]}]" + std::string(more) + "}",
               fields);

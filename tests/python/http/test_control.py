@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import fields
 from multiprocessing import shared_memory
+from typing import Any
 
 import pytest
 
@@ -35,6 +37,11 @@ def memory():
     found.unlink()
 
 
+def do(state: ServerState, command: str, payload: Any) -> Callable[[], None]:
+    """Carries a command out; returns what undoes it."""
+    return asyncio.run(carry_out(state, command, payload)).undo
+
+
 def names(state: ServerState) -> list[str]:
     return [payload[0] for _, payload in commands_of(state)]
 
@@ -60,32 +67,32 @@ def test_ready_is_false_where_a_process_is_missing() -> None:
 
 def test_commands_are_undone(state: ServerState, memory) -> None:
     one, two = ((name, memory.name, 0, 64) for name in ("one", "two"))
-    undo = carry_out(state, "register_region", one)
+    undo = do(state, "register_region", one)
     assert names(state) == ["one"]
     with pytest.raises(AlreadyExists):
-        carry_out(state, "register_region", one)
+        do(state, "register_region", one)
     undo()
     assert names(state) == []
-    carry_out(state, "register_region", one)
-    carry_out(state, "register_region", two)
-    undo = carry_out(state, "unregister_region", "one")
+    do(state, "register_region", one)
+    do(state, "register_region", two)
+    undo = do(state, "unregister_region", "one")
     assert names(state) == ["two"]
     undo()
     assert sorted(names(state)) == ["one", "two"]
-    undo = carry_out(state, "unregister_region", None)
+    undo = do(state, "unregister_region", None)
     assert names(state) == []
     undo()
     assert sorted(names(state)) == ["one", "two"]
-    carry_out(state, "unregister_region", "none")()
+    do(state, "unregister_region", "none")()
     assert sorted(names(state)) == ["one", "two"]
 
 
 def test_commands_bring_a_new_process_to_where_another_is(state, toy_models, memory) -> None:
-    carry_out(state, "register_region", ("r", memory.name, 8, 16))
+    do(state, "register_region", ("r", memory.name, 8, 16))
     fresh = ServerState(toy_models, state.settings)
     try:
         for command, payload in commands_of(state):
-            carry_out(fresh, command, payload)
+            do(fresh, command, payload)
         assert fresh.regions.status() == state.regions.status()
     finally:
         fresh.close()
@@ -96,7 +103,7 @@ def test_there_are_no_commands_where_shared_memory_is_off(toy_models) -> None:
     try:
         assert commands_of(state) == []
         with pytest.raises(Unimplemented):
-            carry_out(state, "register_region", ("r", "k", 0, 1))
+            do(state, "register_region", ("r", "k", 0, 1))
     finally:
         state.close()
 

@@ -194,11 +194,6 @@ def test_what_is_off_or_missing_is_501(method: str, path: str, client: Asgi) -> 
     assert reply.json()["error"]
 
 
-@pytest.mark.parametrize("path", ["/v2/repository/index", "/v2/repository/models/tiny/load"])
-def test_repository_routes_are_unknown(path: str, client: Asgi) -> None:
-    assert client.ask("POST", path).status == 404
-
-
 @pytest.mark.parametrize(
     ("path", "allow"),
     [

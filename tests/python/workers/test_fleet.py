@@ -148,25 +148,25 @@ def test_those_who_ask_during_a_round_share_the_next_one(fleet: ToldFleet) -> No
 
 
 def apply(fleet: Fleet) -> None:
-    asyncio.run(asyncio.wait_for(fleet._apply("c", 7), 30))
+    asyncio.run(asyncio.wait_for(fleet.apply("unregister_region", 7), 30))
 
 
 def test_a_command_is_kept_when_all_have_it(fleet: ToldFleet) -> None:
     for worker in fleet.told:
-        worker.channel.answer = [("c", 7)]
+        worker.channel.answer = [("unregister_region", 7)]
     fleet.told[2].is_serving = False  # it starts, and gets it behind its job
     apply(fleet)
     for worker in fleet.told[:2]:
-        assert worker.channel.requests == [Do(1, "c", 7)]
+        assert worker.channel.requests == [Do(1, "unregister_region", 7)]
         assert worker.channel.sent == [Keep(1)]
-    assert fleet.told[2].channel.sent == [Do(0, "c", 7), Keep(0)]
-    assert fleet._commands == [("c", 7)]
+    assert fleet.told[2].channel.sent == [Do(0, "unregister_region", 7), Keep(0)]
+    assert fleet._commands == [("unregister_region", 7)]
 
 
 @pytest.mark.parametrize("error", [AlreadyExists("no"), TimeoutError()])
 def test_a_command_that_fails_in_one_is_undone_in_all(fleet: ToldFleet, error: Exception) -> None:
     for worker in fleet.told:
-        worker.channel.answer = [("c", 7)]
+        worker.channel.answer = [("unregister_region", 7)]
     fleet.told[1].channel.answer = error
     wanted = Unavailable if isinstance(error, TimeoutError) else AlreadyExists
     with pytest.raises(wanted):
@@ -177,18 +177,18 @@ def test_a_command_that_fails_in_one_is_undone_in_all(fleet: ToldFleet, error: E
 
 def test_a_worker_that_ends_during_a_command_does_not_fail_it(fleet: ToldFleet) -> None:
     for worker in fleet.told:
-        worker.channel.answer = [("c", 7)]
+        worker.channel.answer = [("unregister_region", 7)]
     gone = fleet.told[1]
     gone.channel.answer = Unavailable("the other process has ended")
 
     async def main() -> None:
-        applying = asyncio.create_task(fleet._apply("c", 7))
+        applying = asyncio.create_task(fleet.apply("unregister_region", 7))
         await asyncio.sleep(0)
         fleet._forget(gone)  # type: ignore[arg-type]
         await asyncio.wait_for(applying, 30)
 
     asyncio.run(main())
-    assert fleet._commands == [("c", 7)]
+    assert fleet._commands == [("unregister_region", 7)]
 
 
 def test_a_command_without_workers_is_unavailable(fleet: ToldFleet) -> None:
