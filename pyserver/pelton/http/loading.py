@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from pelton.errors import AlreadyExists, ModelNotFound, Unavailable
+from pelton.errors import AlreadyExists, Error, Internal, ModelNotFound, Unavailable
 from pelton.http.models import ModelTable
 from pelton.model import Model, load
 from pelton.model_settings import ModelSettings
@@ -150,7 +150,9 @@ class Loading:
             self._retire(name, made)
             if not isinstance(error, asyncio.CancelledError):
                 self.note(Note(name, version, getattr(error, "message", "") or repr(error)))
-            raise
+            if isinstance(error, Error) or not isinstance(error, Exception):
+                raise
+            raise Internal(f"model {name!r}: version {version}: {error!r}") from error
         notes, newest = self._notes.get(name, {}), int(order.versions[0].version)
         # What is said of those that are newer still holds.
         newer = {v: why for v, why in notes.items() if v in order.there and int(v) > newest}

@@ -108,13 +108,17 @@ class Orders:
         """Do what changes in the repository ask for, until cancelled. `seen` is what has been dealt
         with."""
         watch = Watch(seen)
+        problem = ""
         while True:
             await asyncio.sleep(self._settings.watch_s)
             try:
                 changes = watch.step(await asyncio.to_thread(look, self._root))
             except (Error, OSError) as error:
-                _LOG.warning("the repository %s cannot be read: %s", self._root, error)
+                if problem != str(error):
+                    problem = str(error)
+                    _LOG.error("the repository %s cannot be read: %s", self._root, problem)
                 continue
+            problem = ""
             for change in changes:
                 try:
                     if change.versions:
@@ -132,6 +136,13 @@ class Orders:
 
 def make_order(root: str, name: str, among: Iterable[int] | None = None) -> Order:
     """What is to be served of a model as it lies there. Reads the folder."""
+    try:
+        return _make_order(root, name, among)
+    except OSError as error:
+        raise UnsupportedModel(f"{error.filename}: cannot be read: {error.strerror}") from None
+
+
+def _make_order(root: str, name: str, among: Iterable[int] | None) -> Order:
     model = read_model(root, name)
     there = frozenset(map(str, model.versions))
     if among is not None:

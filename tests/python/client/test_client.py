@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pelton import errors
-from pelton.client import AsyncClient, Client, ModelMetadata
+from pelton.client import AsyncClient, Client, IndexEntry, ModelMetadata
 from pelton.codec import (
     DecodeLimits,
     InferRequest,
@@ -530,6 +530,47 @@ def test_metadata_that_cannot_be_read(connect: Connect, wrong: dict[str, Any]) -
 def test_an_empty_model_name_is_refused(connect: Connect) -> None:
     with pytest.raises(errors.InvalidInput, match="name"):
         connect(EchoServer()).metadata("")
+
+
+def test_the_repository(connect: Connect) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append((request.method, request.url.raw_path.decode()))
+        if request.url.path.endswith("/index"):
+            rows = [{"name": "a"}, {"name": "b", "version": "2", "state": "READY"}]
+            return httpx.Response(200, json=rows)
+        if "gone" in request.url.path:
+            return reply_error(request, errors.ModelNotFound("no such model", model="gone"))
+        return httpx.Response(200)
+
+    client = connect(answer)
+    assert client.index() == [
+        IndexEntry(name="a"),
+        IndexEntry(name="b", version="2", state="READY"),
+    ]
+    assert client.load("m/x") is None
+    assert client.unload("m/x") is None
+    with pytest.raises(errors.ModelNotFound):
+        client.load("gone")
+    with pytest.raises(errors.InvalidInput, match="name"):
+        client.load("")
+    models = "/v2/repository/models"
+    assert asked == [
+        ("POST", "/v2/repository/index"),
+        ("POST", f"{models}/m%2Fx/load"),
+        ("POST", f"{models}/m%2Fx/unload"),
+        ("POST", f"{models}/gone/load"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}x", b"5", b"[5]", b'[{"version": "1"}]', b'[{"name": 1}]']
+)
+def test_an_index_that_cannot_be_read(body: bytes, connect: Connect) -> None:
+    client = connect(lambda request: httpx.Response(200, content=body))
+    with pytest.raises(errors.BadResponse, match="index"):
+        client.index()
 
 
 def test_the_clients_have_the_same_methods() -> None:

@@ -450,6 +450,35 @@ def test_a_failure_at_any_step_leaves_what_was_served(
     assert here.answer() == ("2", 2)
 
 
+def test_a_bug_in_loading_leaves_what_was_served(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("injected")
+
+    here.repository.publish(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, "warm_up", fail)
+        reply = here.load()
+    assert (reply.status_code, reply.json()["code"]) == (500, "internal")
+    assert here.answer() == ("1", 1)
+    here.settle()
+    assert "ZeroDivisionError" in here.index()[1]["reason"]
+
+
+def test_a_repository_that_is_away_for_a_time_is_watched_on(tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    Repository(root).publish(1)
+    with serving(root, watch_s=0.02) as here, httpx.Client() as client:
+        away = root.rename(tmp_path / "away")
+        index = f"{here.server.url}/v2/repository/index"
+        until(lambda: client.post(index).status_code == 503)
+        assert here.answer() == ("1", 1)
+        Repository(away).publish(2)
+        away.rename(root)
+        until(lambda: here.answer() == ("2", 2))
+
+
 def cycle(here: Here, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Loads, reloads and unloads; every third with a failure at one of the steps."""
     for at in range(count):
