@@ -255,6 +255,7 @@ ModelContract model_contract(const py::dict& values) {
   contract.alternatives = tensor_specs(values["alternatives"]);
   contract.outputs = tensor_specs(values["outputs"]);
   if (!values["encoder"].is_none()) contract.encoder = encoder_contract(values["encoder"]);
+  read(values, "allow_non_finite", contract.allow_non_finite);
   return contract;
 }
 

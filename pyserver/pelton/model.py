@@ -308,6 +308,7 @@ def load(
     threads: int | None = None,
     engine: str | None = None,
     truncate: bool = False,
+    allow_non_finite: bool = False,
     labels: str | os.PathLike[str] | None = None,
     name: str | None = None,
     version: str = "1",
@@ -317,10 +318,11 @@ def load(
 
     `quantize`, `threads` (the most of the engine's team that its batches may use) and `engine` are
     the settings of those names; `settings` gives all others, by default those of the `PELTON_*`
-    variables. `truncate` cuts texts over the model's limit when a request does not say. `labels` is
-    a file with the names of a classifier's classes, one a line, in the place of the model's own.
-    `name` is by default that of the file or folder. Raises `UnsupportedModel`, `CorruptPlan`,
-    `ModelNotFound`, `InvalidSettings`.
+    variables. `truncate` cuts texts over the model's limit when a request does not say,
+    `allow_non_finite` takes NaN and infinities in inputs. `labels` is a file with the names of a
+    classifier's classes, one a line, in the place of the model's own. `name` is by default that of
+    the file or folder. Raises `UnsupportedModel`, `CorruptPlan`, `ModelNotFound`,
+    `InvalidSettings`.
     """
     started = time.perf_counter()
     flags = {"quantize": quantize, "threads": threads, "engine": engine}
@@ -330,7 +332,12 @@ def load(
     elif given:
         settings = replace(settings, **given)  # type: ignore[arg-type]
     names = None if labels is None else _read_labels(labels)
-    backend = NativeBackend(open_model_plan(path, settings), settings, truncate=truncate)
+    backend = NativeBackend(
+        open_model_plan(path, settings),
+        settings,
+        truncate=truncate,
+        allow_non_finite=allow_non_finite,
+    )
     return Model(
         backend,
         name=default_name(path) if name is None else name,

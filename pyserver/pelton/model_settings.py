@@ -36,6 +36,7 @@ class ModelSettings:
     - `versions`: which are served: the latest, all, or those of these numbers.
     - `engine`, `quantize`: the settings of those names; None leaves them to the process.
     - `truncate`: cut texts over the model's limit when a request does not say.
+    - `allow_non_finite`: take NaN and infinities in inputs.
     - `labels`: a file in the model's folder with the names of a classifier's classes, one a line.
     - `limits`: of `MODEL_LIMITS`, by name.
     - `warmup`: a file in the model's folder with a request to be run before the model is served,
@@ -46,6 +47,7 @@ class ModelSettings:
     engine: str | None = None
     quantize: str | None = None
     truncate: bool = False
+    allow_non_finite: bool = False
     labels: str | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
     warmup: str | None = None
@@ -198,6 +200,7 @@ _TOP: Final[Mapping[str, Callable[[Any], Any]]] = {
     "engine": _choice("engine"),
     "quantize": _choice("quantize"),
     "truncate": _boolean,
+    "allow_non_finite": _boolean,
     "labels": _file_name,
 }
 _SECTIONS: Final = ("limits", "warmup")

@@ -21,7 +21,8 @@ def dense_specs(plan: Plan) -> tuple[TensorSpec, ...]:
 class DenseInputs:
     """Checks inputs against a dense plan."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, allow_non_finite: bool = False) -> None:
+        self._allow_non_finite = allow_non_finite
         self.specs = dense_specs(plan)
         self.alternatives: tuple[TensorSpec, ...] = ()
 
@@ -35,6 +36,7 @@ class DenseInputs:
                 first = self.specs[0].name
                 expected = f"{len(arrays[0])} rows, as input {first!r} has"
                 raise wrong(spec.name, expected, str(len(array)))
-            check_finite(array, spec.name)
+            if not self._allow_non_finite:
+                check_finite(array, spec.name)
             arrays.append(array)
         return Prepared(arrays=arrays, rows=len(arrays[0]))

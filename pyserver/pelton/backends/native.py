@@ -46,18 +46,29 @@ _LABELS: Final = "labels.txt"
 
 class NativeBackend:
     """One plan on the process's engine. Thread-safe. `truncate` says what becomes of texts over the
-    model's limit when a request does not."""
+    model's limit when a request does not; `allow_non_finite`, whether a dense model takes NaN and
+    infinities."""
 
     platform = "pelton_plan"
 
-    def __init__(self, plan: Plan, settings: Settings, *, truncate: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        *,
+        truncate: bool = False,
+        allow_non_finite: bool = False,
+    ) -> None:
         self._plan = plan
         self._settings = settings
         self._encoder: EncoderInputs | None = None
         if plan.ragged:
             tokenizer, word_piece = _tokenizer_of(plan, settings)
             self._encoder = EncoderInputs(plan, tokenizer, word_piece=word_piece, truncate=truncate)
-        self._inputs: DenseInputs | EncoderInputs = self._encoder or DenseInputs(plan)
+        self._inputs: DenseInputs | EncoderInputs = self._encoder or DenseInputs(
+            plan, allow_non_finite=allow_non_finite
+        )
+        self._allow_non_finite = allow_non_finite
         for tensor in plan.outputs:
             if tensor.shape[0] == _DIM_TOKENS or tensor.dtype not in NUMPY_DTYPES:
                 raise UnsupportedPlan(
@@ -110,6 +121,7 @@ class NativeBackend:
                 "batch_tokens_max": self._tokens_max,
                 "pieces_in_flight_max": _PIECES_IN_FLIGHT,
             },
+            allow_non_finite=self._allow_non_finite,
         )
 
     def run(self, inputs: Mapping[str, InputValue], options: InferOptions) -> Inference:

@@ -78,6 +78,7 @@ class ServedContract(NamedTuple):
     outputs: tuple[TensorSpec, ...]
     encoder: EncoderContract | None
     limits: dict[str, int]
+    allow_non_finite: bool = False
 
 
 class ServedVersion:
@@ -92,6 +93,7 @@ class ServedVersion:
             "alternatives": _specs(contract.alternatives),
             "outputs": _specs(contract.outputs),
             "encoder": None if encoder is None else encoder._asdict(),
+            "allow_non_finite": contract.allow_non_finite,
         }
         loaded = contract.loaded
         self.native = _native.ServedModel(loaded.native, loaded.id, described, contract.limits)

@@ -320,6 +320,7 @@ def load_version(order: Order, version: VersionOrder, settings: Settings) -> Mod
         name=order.name,
         version=version.version,
         truncate=order.settings.truncate,
+        allow_non_finite=order.settings.allow_non_finite,
         labels=order.labels,
         settings=replace(settings, **own),
     )

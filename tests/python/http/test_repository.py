@@ -20,7 +20,7 @@ import pytest
 from pelton import Client
 from pelton.app import Server
 from pelton.errors import AlreadyExists, Error, InvalidInput, ModelNotFound
-from pelton.http import loading
+from pelton.http import loading, orders
 from pelton.model import Model
 from pelton.settings import Settings
 from python import toys
@@ -317,6 +317,26 @@ def test_settings_of_a_model(here: Here) -> None:
     document = {**REQUEST, "outputs": [{"name": "y", "parameters": {"classification": 1}}]}
     reply = here.http.post(INFER, json=document).json()
     assert reply["outputs"][0]["data"] == ["1.000000:0:a"]
+
+
+def test_non_finite_values_where_a_model_takes_them(here: Here) -> None:
+    data = [float("nan"), float("inf"), 1.0, 2.0]
+    inputs = [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": data}]
+    body = json.dumps({"inputs": inputs}).encode()
+    for path in (INFER, INFER + "?python=1"):
+        assert here.http.post(path, content=body).status_code == 400
+    here.repository.settings("allow_non_finite = true\n")
+    assert here.load().status_code == 200
+    for path in (INFER, INFER + "?python=1"):
+        (output,) = json.loads(here.http.post(path, content=body).text)["outputs"]
+        assert np.array_equal(output["data"], [np.nan, np.inf, 2.0, 3.0], equal_nan=True)
+
+
+def test_the_compiler_runs_at_the_lowest_priority(tmp_path: Path) -> None:
+    process = orders._start_compiler(str(tmp_path), Settings(threads=1))
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == 19
+    process.kill()
+    process.communicate()
 
 
 def test_a_request_that_does_not_warm_it_up_fails_the_load(here: Here) -> None:

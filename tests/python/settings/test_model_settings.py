@@ -27,6 +27,7 @@ versions = [3, 1, 3]
 engine = "native"
 quantize = "none"
 truncate = true
+allow_non_finite = true
 labels = "labels.txt"
 [limits]
 threads = 1
@@ -40,6 +41,7 @@ input = "warmup.npz"
         engine="native",
         quantize="none",
         truncate=True,
+        allow_non_finite=True,
         labels="labels.txt",
         limits={"threads": 1, "batch_rows_max": 8, "batch_wait_us_max": 100},
         warmup="warmup.npz",
