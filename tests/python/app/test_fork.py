@@ -149,12 +149,12 @@ def assert_answered(sock: socket.socket, reader: Reader, path: str, value: float
 # A server is not stopped from its own loop's thread: that would wait for itself.
 WAYS = [
     ("main", "by an exit"),
-    ("main", "by stopping the server"),
     ("loop", "by an exit"),
     ("loop", "never"),
     *(
         pytest.param(thread, way, marks=pytest.mark.slow)
         for thread, way in (
+            ("main", "by stopping the server"),
             ("main", "at once"),
             ("main", "after collecting all"),
             ("main", "never"),
