@@ -183,7 +183,7 @@ class Importer:
         at = node_name(proto.op_type, proto.name, index, inside)
         if not proto.op_type:
             raise self.refuse(at, "op", "the name of an op", "none")
-        domain, name = domain_of(text(proto.domain)), text(proto.name)
+        domain, name, op = domain_of(text(proto.domain)), text(proto.name), text(proto.op_type)
         inputs = []
         for position, source in enumerate(proto.input):
             found = scope.find(source) if source else ""
@@ -204,7 +204,7 @@ class Importer:
         outputs = tuple(scope.names[name] if name else "" for name in proto.output)
         since = self._checked(proto, domain, attributes, at)
         return Node(
-            text(proto.op_type),
+            op,
             tuple(inputs),
             outputs,
             attributes,
