@@ -1,7 +1,9 @@
 #include "csrc/bindings/front_binding.h"
 
+#include <linux/sockios.h>
 #include <poll.h>
 #include <pybind11/stl.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <memory>
@@ -112,7 +114,9 @@ class LoopTransport final : public Transport {
   void finish_writing() override {
     if (transport_ && is_true(transport_, names().can_write_eof)) call_if_open(names().write_eof);
   }
-  size_t unsent_bytes() const override { return transport_ ? queued_bytes() : 0; }
+  size_t unsent_bytes() const override {
+    return transport_ ? queued_bytes() + bytes_in_socket() : 0;
+  }
   bool is_reset() const override {
     if (fd_ < 0) return false;
     pollfd poller{fd_, 0, 0};
@@ -140,6 +144,13 @@ class LoopTransport final : public Transport {
     return is_it;
   }
 
+  // The system's buffer gives no room before much of it is free: a slow reader that is steady takes
+  // bytes long before uvloop can write some.
+  size_t bytes_in_socket() const {
+    int bytes = 0;
+    return is_plain_ && ioctl(fd_, SIOCOUTQ, &bytes) == 0 ? static_cast<size_t>(bytes) : 0;
+  }
+  // In uvloop's buffer.
   size_t queued_bytes() const {
     PyObject* const size =
         PyObject_CallMethodNoArgs(transport_.ptr(), names().get_write_buffer_size);

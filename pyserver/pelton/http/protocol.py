@@ -114,9 +114,11 @@ class PeltonProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """llhttp refuses what the native parser let pass."""
         error = InvalidInput("the request is not HTTP/1.1", expected="HTTP/1.1", got=msg)
-        answer = error_answer(error, request_id=new_request_id(), headers={})
+        request_id = new_request_id()
+        answer = error_answer(error, request_id=request_id, headers={})
         body = b"".join(answer.chunks)
-        fields = [*self.server_state.default_headers, *answer.headers]
+        own = (b"x-request-id", request_id.encode())
+        fields = [*self.server_state.default_headers, *answer.headers, own]
         lines = b"".join(b"%b: %b\r\n" % field for field in fields)
         self.transport.write(_CLOSING % (lines, len(body), body))
         self.transport.close()

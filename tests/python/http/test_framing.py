@@ -271,7 +271,7 @@ def test_what_only_the_second_parser_refuses(request_line: str, server: Running)
     assert (answer.status, answer.closes) == (400, True)
     problem = answer.json()
     assert (problem["status"], problem["code"]) == (400, "invalid_input")
-    assert problem["request_id"]
+    assert problem["request_id"] == answer.headers["x-request-id"]
     assert server.rows_run() == rows
 
 
