@@ -24,6 +24,14 @@ from pelton.compiler.onnx.tensors import Tensor
 __all__ = ["OnnxTypes"]
 
 
+def _complaints() -> tuple[type[Exception], ...]:
+    """What onnx raises for sizes, and for element types, that do not fit the op."""
+    import onnx
+
+    sizes, types = onnx.shape_inference.InferenceError, onnx.checker.ValidationError
+    return (sizes, types, RuntimeError, ValueError, KeyError)
+
+
 class OnnxTypes:
     """Asks onnx for the types of a node's outputs."""
 
@@ -65,7 +73,7 @@ class OnnxTypes:
                 opset_imports=imports,
                 ir_version=self._ir_version,
             )
-        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, KeyError) as error:
+        except _complaints() as error:
             return unknown, str(error)[:300]
         return [self._get(found.get(name), name) for name in node.outputs], ""
 

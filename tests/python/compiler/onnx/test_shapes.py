@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
@@ -121,6 +122,15 @@ def test_complaints_of_onnx_are_kept(tmp_path: Path) -> None:
     model.graph.node.append(node("Gemm", "x w", "z"))
     found = infer(read_model(save(tmp_path, model)))
     assert [each.op for each in found.problems] == ["MatMul", "Gemm"]
+
+
+def test_element_types_that_do_not_fit_are_complaints(tmp_path: Path) -> None:
+    """Found by mutation 1873: onnx raises another error for element types than for sizes."""
+    model = make(
+        [node("MatMul", "x x")], [info("x", [4, 4], onnx.TensorProto.UINT16)], [info("y", None)]
+    )
+    found = infer(read_model(save(tmp_path, model)))
+    assert ["uint16" in text for text in found.problems.values()] == [True]
 
 
 def test_types_are_put_into_the_graph(tmp_path: Path) -> None:
