@@ -38,9 +38,11 @@ def known_of(tensor: Tensor) -> Known | None:
     array = tensor.array
     if array.dtype.kind in "iub":
         return np.asarray(array.astype(object))
-    if array.dtype.kind == "f" and bool(np.all(np.abs(array) < 2**24)):
-        whole_numbers = array.astype(np.int64)
-        if bool((whole_numbers == array).all()):
+    if array.dtype.kind == "f":
+        exact = array.astype(np.float64)  # 2**24 itself is beyond float16
+        small = bool(np.all(np.abs(exact) < 2**24))
+        whole_numbers = exact.astype(np.int64) if small else None
+        if whole_numbers is not None and bool((whole_numbers == exact).all()):
             return np.asarray(whole_numbers.astype(object))
     return None
 

@@ -150,3 +150,13 @@ def test_models_survive_a_round_trip(tmp_path: Path, name: str) -> None:
     written = session(to_model_proto(model).SerializeToString()).run(None, inputs)
     for a, b in zip(expected, written, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("value", [2.0, 0.5, np.inf, np.nan, 65504.0])
+def test_constants_of_half_precision(tmp_path: Path, value: float) -> None:
+    """ONNX's own cases hold them: a bound on what counts as a size must not overflow."""
+    model = one([node("Add", "x w")], ["N"], w=np.array([value], np.float16))
+    for each in (*model.graph.input, *model.graph.output):
+        each.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    found = infer(read_model(save(tmp_path, model)))
+    assert ("w" in found.known) == (value in {2.0, 65504.0})
