@@ -8,7 +8,7 @@ namespace pelton {
 
 // Called on the lane's leader, outside barriers, between parts of the work that take up to some
 // hundred microseconds each. Costs a few nanoseconds when there is nothing to do; may run another,
-// short batch before it returns.
+// short batch or let other threads have the CPU before it returns.
 struct YieldHook {
   void (*call)(void* context) = nullptr;  // nullptr: none
   void* context = nullptr;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "csrc/concurrency/give_way.h"
 #include "csrc/serve/engine_core.h"
 #include "csrc/serve/flight.h"
 #include "csrc/serve/pick_batch.h"
@@ -104,6 +105,7 @@ class Worker {
   Flight front_;
   Flight nested_;
   Flight back_;
+  GiveWay back_gives_way_;  // the lane's thread's, while a long batch runs there
 };
 
 }  // namespace pelton

@@ -3,13 +3,10 @@
 #include <limits>
 #include <utility>
 
-#include "csrc/concurrency/time_slice.h"
 #include "csrc/serve/worker.h"
 
 namespace pelton {
 namespace {
-
-constexpr int64_t kLongBatchSliceNs = 20'000'000;
 
 uint64_t duration(Nanos from, Nanos to) {
   return static_cast<uint64_t>(std::max<Nanos>(to - from, 0));
@@ -216,6 +213,11 @@ void Worker::start(Flight& flight, const Choice& choice) {
   flight.charged_ns = 0;
   charge(flight, static_cast<double>(predicted) * choice.outlook.threads);
   if (placement.place == Place::kBack) {
+    if (flight.is_long) {
+      flight.site.finely = true;
+      flight.site.yield = {[](void* self) { static_cast<GiveWay*>(self)->now_and_then(); },
+                           &back_gives_way_};
+    }
     core_.pause("post");
     team_.post(placement.ranks, &Worker::run_back, this);
     return;
@@ -243,10 +245,10 @@ void Worker::charge(Flight& flight, double core_ns) {
 void Worker::run_back(void* self) {
   Worker& worker = *static_cast<Worker*>(self);
   EngineCore& core = worker.core_;
-  // Whoever wakes up beside a long batch must not wait for its time slice. Two system calls.
-  const bool gives_way = worker.back_.is_long && ask_for_time_slice(kLongBatchSliceNs);
+  const bool gives_way = worker.back_.is_long;
+  if (gives_way) worker.back_gives_way_.begin();
   pelton::run(worker.back_, core.clock);
-  if (gives_way) ask_for_time_slice(0);
+  if (gives_way) worker.back_gives_way_.end();
   core.pause("back is done");
   worker.back_.is_done.store(true, std::memory_order_release);
   // The core outlives the team, and so this thread; the worker may not.

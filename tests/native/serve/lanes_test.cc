@@ -133,6 +133,9 @@ TEST(lanes_leave_a_core_to_others_beside_a_long_batch) {
   ASSERT(slow.submit(models.engine, models.long_model).ok());
   EXPECT(models.slow->wait_started(2));
   EXPECT_EQ(models.slow->ranks(), 1);
+  // In its hook it offers its CPU to others.
+  EXPECT(models.slow->hooked());
+  EXPECT(models.slow->finely());
   for (int i = 0; i < 50; ++i) {
     EXPECT(run_one(models.engine, models.short_model) == StatusCode::kOk);
   }
@@ -143,6 +146,8 @@ TEST(lanes_leave_a_core_to_others_beside_a_long_batch) {
   EXPECT_OK(models.engine.remove_model(models.short_model));
   EXPECT(run_one(models.engine, models.long_model) == StatusCode::kOk);
   EXPECT_EQ(models.slow->ranks(), 2);
+  EXPECT(!models.slow->hooked());
+  EXPECT(!models.slow->finely());
 }
 
 TEST(lanes_tell_of_a_long_batch_while_the_front_is_busy) {
