@@ -27,7 +27,8 @@ __all__ = ["main"]
 _DONE: Final = 0
 _FAILED: Final = 1
 _USAGE: Final = 2
-_MODEL_HELP: Final = "a folder with a Hugging Face encoder, or a compiled .plan"
+_MODEL_HELP: Final = "an .onnx file, a folder with a Hugging Face encoder, or a compiled .plan"
+_ENGINES: Final = "|".join(KEYS["engine"].choices)
 _PREVIEW_VALUES: Final = 6
 _LOAD_S_MAX: Final = 3600.0
 _BENCH_SIZE_MAX: Final = 65_536
@@ -280,19 +281,39 @@ def _add_inspect(commands: Any) -> None:
     parser = _command(commands, "inspect", "show what a model takes, gives and runs", _inspect)
     parser.add_argument("model", metavar="MODEL", help=_MODEL_HELP)
     parser.add_argument("--verify", action="store_true", help="check every weight's checksum")
+    parser.add_argument("--engine", dest="key_engine", metavar=_ENGINES, help=KEYS["engine"].about)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from pelton.model import describe, open_model_plan
+    from pelton.model import describe_model
 
-    plan = open_model_plan(arguments.model, _settings(arguments))
-    if arguments.verify:
-        plan.verify_weights()
-    facts = describe(plan)
-    facts["verified"] = bool(arguments.verify)
-    _show(arguments, facts, "\n".join(_inspect_lines(facts)))
+    facts = describe_model(arguments.model, _settings(arguments), verify=arguments.verify)
+    lines = _onnx_lines(facts) if facts["kind"] == "onnx" else _inspect_lines(facts)
+    _show(arguments, facts, "\n".join(lines))
     return _DONE
+
+
+def _onnx_lines(facts: Mapping[str, Any]) -> list[str]:
+    opsets = ", ".join(f"{domain} {version}" for domain, version in facts["opsets"].items())
+    lines = [f"{facts['name']}: ONNX model of {facts['file_bytes']} bytes, opset {opsets}"]
+    for kind in ("inputs", "outputs"):
+        lines += [f"  {kind[:-1]} {t['name']}: {t['datatype']} {t['shape']}" for t in facts[kind]]
+    batching = facts["batching"]
+    if batching["batched"]:
+        axes = {**batching["input_axes"], **batching["output_axes"]}
+        on = ", ".join(
+            f"{name} on axis {axis}" if axis is not None else f"{name} shared"
+            for name, axis in axes.items()
+        )
+        lines.append(f"  batched: {on}; {batching['reason']}")
+    else:
+        op = f" ({batching['blocking_op']})" if "blocking_op" in batching else ""
+        lines.append(f"  not batched: {batching['reason']}{op}")
+    lines.append(f"  engine: {facts['engine']}; {facts['engine_reason']}")
+    lines.append("  ops:")
+    lines += [f"    {count:4d} {op}: {facts['engines'][op]}" for op, count in facts["ops"].items()]
+    return lines
 
 
 def _inspect_lines(facts: Mapping[str, Any]) -> list[str]:
@@ -324,6 +345,7 @@ def _add_run(commands: Any) -> None:
     )
     parser.add_argument("-o", "--output", metavar="OUT.npz|-", help="where the outputs go")
     parser.add_argument("--truncate", action="store_true", help="cut texts over the limit")
+    parser.add_argument("--engine", dest="key_engine", metavar=_ENGINES, help=KEYS["engine"].about)
     parser.add_argument("--threads", dest="key_threads", metavar="INT", help=KEYS["threads"].about)
     parser.add_argument("--json", action="store_true", help="print the outputs as JSON")
 
@@ -367,6 +389,8 @@ def _read_input(given: str) -> tuple[str, Any]:
 def _write_outputs(arguments: argparse.Namespace, outputs: Mapping[str, Any]) -> None:
     import numpy as np
 
+    # Strings as NumPy's own: an array of objects would be pickled.
+    outputs = {n: a.astype(str) if a.dtype.kind == "O" else a for n, a in outputs.items()}
     if arguments.output == "-":
         np.savez(sys.stdout.buffer, **outputs)
         return
@@ -380,15 +404,20 @@ def _write_outputs(arguments: argparse.Namespace, outputs: Mapping[str, Any]) ->
     lines = [f"{name}: {array.dtype} {list(array.shape)}" for name, array in outputs.items()]
     if arguments.output is None:
         lines = [
-            line + "\n" + "\n".join("  " + _preview(row) for row in array)
+            line + "\n" + "\n".join("  " + _preview(row) for row in np.atleast_1d(array))
             for line, array in zip(lines, outputs.values(), strict=True)
         ]
     _show(arguments, document, "\n".join(lines))
 
 
 def _preview(row: Any) -> str:
-    flat = row.reshape(-1)
-    values = " ".join(f"{value:.6g}" for value in flat[:_PREVIEW_VALUES].tolist())
+    import numpy as np
+
+    flat = np.reshape(row, -1)
+    values = " ".join(
+        f"{value:.6g}" if isinstance(value, float) else str(value)
+        for value in flat[:_PREVIEW_VALUES].tolist()
+    )
     return values + (" …" if flat.size > _PREVIEW_VALUES else "")
 
 

@@ -29,12 +29,22 @@ from pelton.errors import Error, InvalidInput, InvalidSettings, ModelNotFound, U
 from pelton.metrics import ModelSnapshot, RequestMetrics
 from pelton.settings import Settings, load_settings
 
-__all__ = ["Model", "default_name", "describe", "load", "open_model_plan", "priority_level"]
+__all__ = [
+    "Model",
+    "default_name",
+    "describe",
+    "describe_model",
+    "load",
+    "open_model_plan",
+    "prepared_path",
+    "priority_level",
+]
 
 _KNOWN: Final = (
     "a folder with a Hugging Face encoder (config.json, model.safetensors, tokenizer.json), "
-    "or a compiled .plan"
+    "an .onnx file, or a compiled .plan"
 )
+_ONNX: Final = ".onnx"
 _PRIORITY_DEFAULT: Final = 2
 _PRIORITY_LOWEST: Final = 4
 _DEADLINE_S_MAX: Final = 1e9
@@ -124,13 +134,18 @@ class Model:
     @property
     def is_text_encoder(self) -> bool:
         """Whether texts can be embedded."""
-        return any(spec.name == "text" for spec in self.inputs)
+        return self._is_native and any(spec.name == "text" for spec in self.inputs)
+
+    @property
+    def _is_native(self) -> bool:
+        """The names of other models' inputs mean nothing."""
+        return self._backend.platform == NativeBackend.platform
 
     @property
     def takes_ids(self) -> bool:
         """Whether token ids can be sent, in place of texts or because there is no tokenizer."""
         specs = (*self.inputs, *self.alternative_inputs)
-        return any(spec.name == "input_ids" for spec in specs)
+        return self._is_native and any(spec.name == "input_ids" for spec in specs)
 
     def __call__(self, inputs: Mapping[str, InputValue]) -> dict[str, npt.NDArray[Any]]:
         """`run` without options."""
@@ -297,8 +312,45 @@ def open_model_plan(path: str | os.PathLike[str], settings: Settings) -> Plan:
         )
     if given.endswith(".plan"):
         return open_plan(given)
-    kind = "an ONNX model" if given.endswith(".onnx") else "a file of a kind that is not known"
+    if _is_onnx(given):
+        raise UnsupportedModel(f"{given}: there is no plan of an ONNX model", got="an ONNX model")
+    kind = "a file of a kind that is not known"
     raise UnsupportedModel(f"{given}: {kind}; known are {_KNOWN}", expected=_KNOWN, got=kind)
+
+
+def prepared_path(path: str | os.PathLike[str], settings: Settings) -> str:
+    """What another process loads as this model: its plan, made where there is none, or the file of
+    a model that has no plan. Raises as `load` does."""
+    return os.fspath(path) if _is_onnx(path) else open_model_plan(path, settings).path
+
+
+def _is_onnx(path: str | os.PathLike[str]) -> bool:
+    return os.fspath(path).endswith(_ONNX) and not os.path.isdir(path)
+
+
+def _backend(
+    path: str | os.PathLike[str], settings: Settings, *, truncate: bool, allow_non_finite: bool
+) -> Backend:
+    if _is_onnx(path):
+        if not os.path.exists(path):
+            raise ModelNotFound(f"{os.fspath(path)}: no such file", model=os.fspath(path))
+        from pelton.backends.onnxruntime import OnnxRuntimeBackend, refuse_native
+
+        if settings.engine == "native":
+            refuse_native(path, settings)
+        return OnnxRuntimeBackend(path, settings, allow_non_finite=allow_non_finite)
+    if settings.engine == "onnxruntime":
+        raise UnsupportedModel(
+            f"{os.fspath(path)}: the engine onnxruntime runs .onnx files only",
+            expected="an .onnx file",
+            got=os.fspath(path),
+        )
+    return NativeBackend(
+        open_model_plan(path, settings),
+        settings,
+        truncate=truncate,
+        allow_non_finite=allow_non_finite,
+    )
 
 
 def load(
@@ -314,7 +366,8 @@ def load(
     version: str = "1",
     settings: Settings | None = None,
 ) -> Model:
-    """Load a model: a Hugging Face encoder folder (compiled at first use, then cached), or a plan.
+    """Load a model: a Hugging Face encoder folder (compiled at first use, then cached), a plan, or
+    an ONNX file, which runs on ONNX Runtime (`pip install pelton[onnxruntime]`).
 
     `quantize`, `threads` (the most of the engine's team that its batches may use) and `engine` are
     the settings of those names; `settings` gives all others, by default those of the `PELTON_*`
@@ -332,12 +385,7 @@ def load(
     elif given:
         settings = replace(settings, **given)  # type: ignore[arg-type]
     names = None if labels is None else _read_labels(labels)
-    backend = NativeBackend(
-        open_model_plan(path, settings),
-        settings,
-        truncate=truncate,
-        allow_non_finite=allow_non_finite,
-    )
+    backend = _backend(path, settings, truncate=truncate, allow_non_finite=allow_non_finite)
     return Model(
         backend,
         name=default_name(path) if name is None else name,
@@ -352,6 +400,25 @@ def _read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
         return tuple(Path(path).read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"{os.fspath(path)}: no list of labels: {error}") from None
+
+
+def describe_model(
+    path: str | os.PathLike[str], settings: Settings, *, verify: bool = False
+) -> dict[str, Any]:
+    """`describe` for a path, which an ONNX file may be. `verify` checks every weight of a plan.
+    Raises as `load` does."""
+    if _is_onnx(path):
+        if not os.path.exists(path):
+            raise ModelNotFound(f"{os.fspath(path)}: no such file", model=os.fspath(path))
+        from pelton.backends.onnxruntime import describe_onnx, refuse_native
+
+        if settings.engine == "native":
+            refuse_native(path, settings)
+        return describe_onnx(path, settings)
+    plan = open_model_plan(path, settings)
+    if verify:
+        plan.verify_weights()
+    return {**describe(plan), "verified": verify}
 
 
 def describe(plan: Plan) -> dict[str, Any]:

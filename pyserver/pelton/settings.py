@@ -33,7 +33,7 @@ _KUBERNETES_PORT: Final = re.compile(r"(tcp|udp|sctp)://")
 _FILE_BYTES_MAX: Final = 1 << 20
 
 QUANTIZE_SUPPORTED: Final = ("none",)
-ENGINES_SUPPORTED: Final = ("auto", "native")
+ENGINES_SUPPORTED: Final = ("auto", "native", "onnxruntime")
 
 
 def default_cache_dir(environ: Mapping[str, str] | None = None) -> str:

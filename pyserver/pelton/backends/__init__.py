@@ -1,4 +1,7 @@
-"""What runs a model: one interface, and the native engine behind it."""
+"""What runs a model: one interface, and the engines behind it.
+
+`pelton.backends.onnxruntime` is imported by who needs it.
+"""
 
 from __future__ import annotations
 

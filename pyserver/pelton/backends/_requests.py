@@ -13,7 +13,7 @@ from pelton.backends._arrays import wrong
 from pelton.backends.types import Array, InputValue
 from pelton.errors import InvalidInput
 
-__all__ = ["Prepared", "check_names", "cut_rows"]
+__all__ = ["Prepared", "check_names", "check_outputs", "cut_rows"]
 
 
 class Prepared(NamedTuple):
@@ -44,6 +44,26 @@ def check_names(inputs: Mapping[str, InputValue], specs: Sequence[TensorSpec]) -
     for name in names:
         if name not in inputs:
             raise wrong(name, "a tensor", "none")
+
+
+def check_outputs(wanted: Sequence[str], known: Sequence[str]) -> None:
+    """Raises `InvalidInput` for an output that the model lacks, or that is asked for twice."""
+    names = ", ".join(known)
+    for name in wanted:
+        if name not in known:
+            raise InvalidInput(
+                f"output {name!r}: the model has no such output; its outputs are {names}",
+                tensor=name,
+                expected=names,
+                got=name,
+            )
+        if list(wanted).count(name) > 1:
+            raise InvalidInput(
+                f"output {name!r}: expected it once, got it twice",
+                tensor=name,
+                expected="each output once",
+                got="twice",
+            )
 
 
 def cut_rows(prepared: Prepared, rows_max: int, tokens_max: int) -> Iterator[tuple[slice, slice]]:

@@ -12,7 +12,7 @@ import numpy as np
 from pelton._specs import TensorSpec
 from pelton.backends._dense import DenseInputs, dense_specs
 from pelton.backends._encoder import EncoderInputs, encoder_specs, metadata_limit
-from pelton.backends._requests import Prepared, cut_rows
+from pelton.backends._requests import Prepared, check_outputs, cut_rows
 from pelton.backends.types import (
     NUMPY_DTYPES,
     Array,
@@ -29,7 +29,7 @@ from pelton.bridge import (
     shared_engine,
 )
 from pelton.bridge.word_piece import WordPiece, read_word_piece
-from pelton.errors import DeadlineExceeded, InvalidInput, UnsupportedPlan
+from pelton.errors import DeadlineExceeded, UnsupportedPlan
 from pelton.metrics import EngineSnapshot
 from pelton.settings import Settings
 from pelton.text import TextTokenizer, tokenize_in_worker
@@ -174,7 +174,7 @@ class NativeBackend:
 
     def _allocate(self, rows: int, wanted: Sequence[str] | None) -> list[Array | None]:
         """Arrays that the engine writes into directly, in the plan's order."""
-        _check_outputs(self._output_names if wanted is None else wanted, self._output_names)
+        check_outputs(self._output_names if wanted is None else wanted, self._output_names)
         return [
             np.empty((rows, *spec.shape[1:]), NUMPY_DTYPES[spec.dtype])
             if wanted is None or spec.name in wanted
@@ -226,26 +226,6 @@ class NativeBackend:
 def input_specs(plan: Plan) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """The inputs of a plan, and those that may come in their place."""
     return encoder_specs(plan) if plan.ragged else (dense_specs(plan), ())
-
-
-def _check_outputs(wanted: Sequence[str], known: Sequence[str]) -> None:
-    """Raises `InvalidInput` for an output that the model lacks, or that is asked for twice."""
-    names = ", ".join(known)
-    for name in wanted:
-        if name not in known:
-            raise InvalidInput(
-                f"output {name!r}: the model has no such output; its outputs are {names}",
-                tensor=name,
-                expected=names,
-                got=name,
-            )
-        if list(wanted).count(name) > 1:
-            raise InvalidInput(
-                f"output {name!r}: expected it once, got it twice",
-                tensor=name,
-                expected="each output once",
-                got="twice",
-            )
 
 
 def _labels_of(plan: Plan) -> tuple[str, ...]:

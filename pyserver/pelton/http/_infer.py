@@ -6,6 +6,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
 from pelton.backends import Inference, InferOptions
 from pelton.codec import AnswerFormat, answer_format, decode_infer, encode_infer, request_format
 from pelton.codec.classification import classify
@@ -65,10 +68,22 @@ def _model_inputs(model: Model, request: InferRequest) -> dict[str, Any]:
         expected = datatypes.get(name, (tensor.datatype,))
         if tensor.datatype not in expected:
             raise _wrong(name, f"datatype {' or '.join(expected)}", tensor.datatype)
-        if tensor.datatype == _BYTES and len(tensor.shape) != 1:
-            raise _wrong(name, "shape [-1]", str(list(tensor.shape)))
-        inputs[name] = tensor.data
+        if tensor.datatype == _BYTES:
+            inputs[name] = _strings(tensor, texts=model.is_text_encoder)
+        else:
+            inputs[name] = tensor.data
     return inputs
+
+
+def _strings(tensor: Tensor, *, texts: bool) -> Any:
+    """Texts as a list, for encoders; else an array of objects in the tensor's shape."""
+    if texts:
+        if len(tensor.shape) != 1:
+            raise _wrong(tensor.name, "shape [-1]", str(list(tensor.shape)))
+        return tensor.elements
+    array = np.empty(len(tensor.elements), dtype=object)
+    array[:] = tensor.elements
+    return array.reshape(tensor.shape)
 
 
 def _wrong(tensor: str, expected: str, got: str) -> InvalidInput:
@@ -127,11 +142,17 @@ def _tensors(model: Model, request: InferRequest, inference: Inference) -> tuple
     counts = {output.name: output.classification for output in request.outputs or ()}
     tensors = []
     for name, array in inference.outputs.items():
-        tensor = Tensor(name, datatype_of(array.dtype) or "", array.shape, array)
+        tensor = Tensor(name, datatype_of(array.dtype) or "", array.shape, _data(array))
         if count := counts.get(name, 0):
             tensor = classify(tensor, count, model.labels, batched=True)
         tensors.append(tensor)
     return tuple(tensors)
+
+
+def _data(array: npt.NDArray[Any]) -> npt.NDArray[Any] | list[bytes]:
+    if array.dtype.kind != "O":
+        return array
+    return [str(text).encode() for text in array.reshape(-1).tolist()]
 
 
 async def model_answer(

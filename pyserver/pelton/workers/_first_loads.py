@@ -8,7 +8,7 @@ from typing import Any
 from pelton.errors import Error
 from pelton.http.loading import Note, Order
 from pelton.http.orders import Orders
-from pelton.model import open_model_plan
+from pelton.model import prepared_path
 from pelton.repository import Seen
 from pelton.settings import Settings
 
@@ -36,7 +36,7 @@ class FirstLoads:
         for version in order.versions:
             try:
                 if version.path.endswith(".plan"):  # others have been compiled
-                    open_model_plan(version.path, self._settings)
+                    prepared_path(version.path, self._settings)
             except Error as error:
                 note = Note(order.name, version.version, error.message)
                 self.commands.append(("note_model", note))

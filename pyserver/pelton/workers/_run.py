@@ -7,7 +7,7 @@ import gc
 from collections.abc import Mapping
 
 from pelton.app import bind, warn_if_open
-from pelton.model import open_model_plan
+from pelton.model import prepared_path
 from pelton.settings import Settings
 from pelton.workers._first_loads import first_loads
 from pelton.workers._fleet import Fleet
@@ -27,9 +27,7 @@ def serve_with_workers(paths: Mapping[str, str], settings: Settings) -> bool:
         # They import what they need while models are compiled here, once.
         workers = [WorkerProcess(number) for number in range(1, len(shares) + 1)]
         try:
-            models = [
-                (name, open_model_plan(path, settings).path, path) for name, path in paths.items()
-            ]
+            models = [(name, prepared_path(path, settings), path) for name, path in paths.items()]
             gc.collect()  # the plans are the workers' to map
             with asyncio.Runner() as runner:
                 found = runner.run(first_loads(settings)) if settings.repository else None

@@ -85,7 +85,7 @@ def test_an_unknown_flag_is_an_error() -> None:
         ("threads = 0", "threads must be an integer from 1"),
         ('log_format = "xml"', "log_format must be one of text, json, not 'xml'"),
         ('quantize = "int8"', "quantize must be one of none, not 'int8'"),
-        ('engine = "onnxruntime"', "engine must be one of auto, native"),
+        ('engine = "torch"', "engine must be one of auto, native, onnxruntime, not 'torch'"),
         ("drain_s_max = -1", "drain_s_max must be a number"),
         ("drain_s_max = nan", "drain_s_max must be a number"),
         ('host = ""', "host must be a string that is not empty"),
