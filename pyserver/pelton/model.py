@@ -134,18 +134,18 @@ class Model:
     @property
     def is_text_encoder(self) -> bool:
         """Whether texts can be embedded."""
-        return self._is_native and any(spec.name == "text" for spec in self.inputs)
+        return self._has_our_names and any(spec.name == "text" for spec in self.inputs)
 
     @property
-    def _is_native(self) -> bool:
-        """The names of other models' inputs mean nothing."""
-        return self._backend.platform == NativeBackend.platform
+    def _has_our_names(self) -> bool:
+        """Whether a tensor's name says what it is: those of an ONNX file are its author's."""
+        return not self._backend.platform.startswith("onnx")
 
     @property
     def takes_ids(self) -> bool:
         """Whether token ids can be sent, in place of texts or because there is no tokenizer."""
         specs = (*self.inputs, *self.alternative_inputs)
-        return self._is_native and any(spec.name == "input_ids" for spec in specs)
+        return self._has_our_names and any(spec.name == "input_ids" for spec in specs)
 
     def __call__(self, inputs: Mapping[str, InputValue]) -> dict[str, npt.NDArray[Any]]:
         """`run` without options."""
