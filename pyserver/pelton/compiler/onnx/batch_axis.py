@@ -177,7 +177,11 @@ class _Follower:
         for name in graph.initializers:
             self._states[name] = SHARED
         for node in graph.nodes:
-            for name, state in zip(node.outputs, self._node(node), strict=True):
+            states = tuple(self._node(node))
+            if len(states) != len(node.outputs):
+                reason = f"it has {len(node.outputs)} outputs, where {len(states)} are known"
+                states = (Mixed(node, reason),) * len(node.outputs)
+            for name, state in zip(node.outputs, states, strict=True):
                 if name:
                     self._states[name] = self._checked(node, name, state)
 
